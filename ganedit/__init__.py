@@ -1,0 +1,97 @@
+"""GAN inversion and editing: the functions behind the ``ganedit`` command.
+
+    import ganedit
+
+    network = ganedit.load("clay")
+    path = ganedit.interpolate([ganedit.sample(network, [3, 42])], frames=30)
+    ganedit.write_video("path.mp4", ganedit.synthesize(network, path))
+
+Everything here is imported on first use, so ``import ganedit`` itself is instant.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ganedit.version import __version__
+
+if TYPE_CHECKING:
+    from ganedit.checkpoints import Network
+    from ganedit.checkpoints import load_network as load
+    from ganedit.data.clayheads import render, sample_factors
+    from ganedit.editing import combine, interpolate, mix, sample, synthesize
+    from ganedit.errors import GaneditError
+    from ganedit.inversion import project
+    from ganedit.io import (
+        Latent,
+        image_grid,
+        load_latent,
+        read_image,
+        save_latent,
+        to_square,
+        write_gif,
+        write_image,
+        write_video,
+    )
+
+# Public name -> (module, name there).
+_HOMES = {
+    "GaneditError": ("ganedit.errors", "GaneditError"),
+    "Latent": ("ganedit.io", "Latent"),
+    "Network": ("ganedit.checkpoints", "Network"),
+    "combine": ("ganedit.editing", "combine"),
+    "image_grid": ("ganedit.io", "image_grid"),
+    "interpolate": ("ganedit.editing", "interpolate"),
+    "load": ("ganedit.checkpoints", "load_network"),
+    "load_latent": ("ganedit.io", "load_latent"),
+    "mix": ("ganedit.editing", "mix"),
+    "project": ("ganedit.inversion", "project"),
+    "read_image": ("ganedit.io", "read_image"),
+    "render": ("ganedit.data.clayheads", "render"),
+    "sample": ("ganedit.editing", "sample"),
+    "sample_factors": ("ganedit.data.clayheads", "sample_factors"),
+    "save_latent": ("ganedit.io", "save_latent"),
+    "synthesize": ("ganedit.editing", "synthesize"),
+    "to_square": ("ganedit.io", "to_square"),
+    "write_gif": ("ganedit.io", "write_gif"),
+    "write_image": ("ganedit.io", "write_image"),
+    "write_video": ("ganedit.io", "write_video"),
+}
+
+__all__ = [
+    "GaneditError",
+    "Latent",
+    "Network",
+    "__version__",
+    "combine",
+    "image_grid",
+    "interpolate",
+    "load",
+    "load_latent",
+    "mix",
+    "project",
+    "read_image",
+    "render",
+    "sample",
+    "sample_factors",
+    "save_latent",
+    "synthesize",
+    "to_square",
+    "write_gif",
+    "write_image",
+    "write_video",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ganedit' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)

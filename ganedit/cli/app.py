@@ -1,0 +1,143 @@
+"""The ``ganedit`` command: its commands, and how errors reach the user."""
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, cast
+
+import typer
+from typer.core import TyperGroup
+
+from ganedit.cli import console
+from ganedit.cli.dataset import clay, folder
+from ganedit.cli.generate import generate
+from ganedit.cli.interpolate import interpolate
+from ganedit.cli.mix import mix
+from ganedit.cli.models import models
+from ganedit.cli.project import project
+from ganedit.cli.train import train
+from ganedit.cli.train_features import train_features
+from ganedit.errors import GaneditError
+from ganedit.memory import keep_memory
+from ganedit.version import __version__
+
+# The base of every usage error, whichever copy of click typer carries.
+_CommandLineError = cast(type[Exception], typer.BadParameter.__mro__[2])
+
+_INTERRUPTED = 130
+
+
+class OneLineGroup(TyperGroup):
+    """Commands whose failures are one line on stderr and an exit code.
+
+    0 done, 1 a `GaneditError`, 2 bad usage, 130 interrupted.
+    """
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command line and exit."""
+
+        def run() -> Any:
+            return super(OneLineGroup, self).main(
+                args, prog_name, complete_var, False, windows_expand_args, **extra
+            )
+
+        if not standalone_mode:
+            return run()
+        try:
+            code = run() or 0
+        except GaneditError as error:
+            console.fail(str(error))
+            code = 1
+        except _CommandLineError as error:
+            console.fail(_usage_message(error))
+            code = getattr(error, "exit_code", 2)
+        except (typer.Abort, KeyboardInterrupt):
+            code = _INTERRUPTED
+        if code == _INTERRUPTED:
+            console.fail("interrupted")
+        sys.exit(code)
+
+
+def _usage_message(error: Exception) -> str:
+    message = cast(str, getattr(error, "format_message", error.__str__)())
+    context = getattr(error, "ctx", None)
+    hint = f" (see {context.command_path} --help)" if context is not None else ""
+    return message.rstrip(".") + hint
+
+
+def _new_app(**settings: Any) -> typer.Typer:
+    return typer.Typer(
+        rich_markup_mode=None,  # rich would double the start-up time of --help
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        **settings,
+    )
+
+
+def _add(group: typer.Typer, name: str, command: Callable[..., None]) -> None:
+    """Register a command; the last paragraph of its docstring, the example, ends its help."""
+    text, _, example = inspect.cleandoc(command.__doc__ or "").partition("\n\nExample:")
+    # "\b" keeps click from refilling the lines, so that the example can be copied.
+    epilog = f"\b\nExample:\n  {' '.join(example.split())}" if example else None
+    group.command(name, help=text.strip(), epilog=epilog)(command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ganedit {__version__}")
+        raise typer.Exit
+
+
+def _show_help(
+    context: typer.Context,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Invert photos into the latent space of a GAN, and edit them there."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def _show_dataset_help(context: typer.Context) -> None:
+    """Make datasets: zip files of square pictures."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+app = _new_app(cls=OneLineGroup, add_completion=False)
+app.callback(invoke_without_command=True)(_show_help)
+_dataset = _new_app()
+_dataset.callback(invoke_without_command=True)(_show_dataset_help)
+_add(_dataset, "clay", clay)
+_add(_dataset, "folder", folder)
+
+_add(app, "project", project)
+_add(app, "generate", generate)
+_add(app, "interpolate", interpolate)
+_add(app, "mix", mix)
+app.add_typer(_dataset, name="dataset")
+_add(app, "train", train)
+_add(app, "train-features", train_features)
+_add(app, "models", models)
+
+
+def main() -> None:
+    """Run the ``ganedit`` command."""
+    keep_memory()
+    try:
+        app(prog_name="ganedit")
+    except KeyboardInterrupt:
+        console.fail("interrupted")
+        sys.exit(_INTERRUPTED)

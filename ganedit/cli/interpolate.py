@@ -1,0 +1,139 @@
+"""``ganedit interpolate``: between latents, as a video, a strip, or one weighted picture."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ganedit.cli import console
+from ganedit.cli.options import (
+    DeviceOption,
+    FpsOption,
+    JsonOption,
+    OptionalNetworkOption,
+    OutOption,
+    OverwriteOption,
+    TruncationOption,
+    parse_weights,
+)
+from ganedit.cli.sources import open_latents
+
+if TYPE_CHECKING:
+    from ganedit.checkpoints import Network
+    from ganedit.io import Latent, OutputFolder
+
+STRIP_PICTURES = 9
+
+
+def interpolate(
+    latents: Annotated[
+        list[str], typer.Argument(metavar="LATENT", help="Latent files or seeds, in order.")
+    ],
+    frames: Annotated[
+        int, typer.Option(min=2, max=10_000, help="Frames from one latent to the next.")
+    ] = 60,
+    mode: Annotated[
+        Literal["lerp", "slerp"],
+        typer.Option(help="Straight lines, or arcs around the generator's average."),
+    ] = "lerp",
+    easing: Annotated[
+        Literal["linear", "smooth", "smoother", "in", "out"],
+        typer.Option(help="Pace between two latents; smooth rests at each."),
+    ] = "linear",
+    loop: Annotated[
+        bool, typer.Option("--loop", help="Also go from the last latent back to the first.")
+    ] = False,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="One picture instead of a path: a weight for each latent, with the sum 1.",
+        ),
+    ] = None,
+    video: Annotated[
+        bool, typer.Option("--video", help="Write an MP4; the default unless another is asked.")
+    ] = False,
+    gif: Annotated[bool, typer.Option("--gif", help="Write an animated GIF.")] = False,
+    strip: Annotated[
+        bool, typer.Option("--strip", help="Write a strip of nine pictures along the path.")
+    ] = False,
+    save_latents: Annotated[
+        bool, typer.Option("--save-latents", help="Also write the latents of all frames.")
+    ] = False,
+    fps: FpsOption = 30,
+    trunc: TruncationOption = 0.7,
+    network: OptionalNetworkOption = None,
+    out: OutOption = Path("out"),
+    overwrite: OverwriteOption = False,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Interpolate between latents, or combine them by weights.
+
+    Takes two or more, and uses their own generator. Seeds stand for what generate makes of them.
+
+    Example: ganedit interpolate 3 42 --frames 30 --easing smooth --gif
+    """
+    arguments = dict(locals())
+    numbers = parse_weights(weights) if weights else None
+    if numbers and (video or gif or strip or loop):
+        raise typer.BadParameter("--weights makes one picture; leave out video, gif, strip, loop")
+
+    from ganedit.editing import combine
+    from ganedit.editing import interpolate as find_path
+    from ganedit.io import OutputFolder
+
+    outputs = _output_names(numbers is not None, video, gif, strip, save_latents)
+    folder = OutputFolder(out, command="interpolate", overwrite=overwrite)
+    folder.claim(outputs)
+    model, keys = open_latents(latents, network=network, device=device, truncation_psi=trunc)
+    if numbers:
+        path = combine(keys, numbers)
+    else:
+        centre = model.generator.w_avg
+        path = find_path(keys, frames=frames, mode=mode, easing=easing, loop=loop, centre=centre)
+    paths = [_write(folder, name, model, path, fps) for name in outputs]
+    record = {
+        "arguments": arguments,
+        "frames": len(path),
+        "generator": {"network": path.network, "fingerprint": path.fingerprint},
+        "results": outputs,
+    }
+    paths.append(folder.finish(record))
+    console.emit_json(record) if as_json else console.emit_paths(paths)
+
+
+def _output_names(
+    combined: bool, video: bool, gif: bool, strip: bool, save_latents: bool
+) -> list[str]:
+    if combined:
+        return ["combination.png", "combination.pt"]
+    wanted = {
+        "interpolation.mp4": video or not (gif or strip),
+        "interpolation.gif": gif,
+        "interpolation-strip.png": strip,
+        "interpolation.pt": save_latents,
+    }
+    return [name for name, asked in wanted.items() if asked]
+
+
+def _write(folder: "OutputFolder", name: str, network: "Network", path: "Latent", fps: int) -> Path:
+    """Write one output; frames are rendered while they are written, and never all in memory."""
+    import torch
+
+    from ganedit.editing import synthesize
+    from ganedit.io import image_grid, save_latent, write_gif, write_image, write_video
+
+    if name.endswith(".pt"):
+        return folder.write(name, partial(save_latent, latent=path))
+    if name.endswith(".png"):
+        count = min(STRIP_PICTURES, len(path))
+        steps = [round(i * (len(path) - 1) / max(1, count - 1)) for i in range(count)]
+        pictures = [next(synthesize(network, path.row(step))) for step in steps]
+        sheet = image_grid(torch.cat(pictures), columns=count)
+        return folder.write(name, partial(write_image, image=sheet))
+    write = write_video if name.endswith(".mp4") else write_gif
+    with console.progress(f"Rendering {name}", len(path)) as on_step:
+        frames = synthesize(network, path, on_step=on_step)
+        return folder.write(name, lambda file: write(file, frames, fps=fps))

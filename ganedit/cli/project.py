@@ -1,0 +1,298 @@
+"""``ganedit project``: the latents whose pictures are closest to photos."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from ganedit.cli import console
+from ganedit.cli.options import (
+    DeviceOption,
+    JsonOption,
+    NetworkOption,
+    OutOption,
+    OverwriteOption,
+    SeedOption,
+)
+from ganedit.errors import GaneditError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from ganedit.checkpoints import Network
+    from ganedit.inversion import Projection
+    from ganedit.io import OutputFolder
+    from ganedit.losses import PerceptualDistance
+
+_SUFFIXES = (".pt", ".png", "-target.png", "-comparison.png", "-loss.png")
+_BATCH_PIXELS = 1 << 20
+_FRAMES = 150
+_LEAST_FRAME, _LARGEST_FRAME = 256, 512
+
+
+def project(
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Pictures to invert.")],
+    network: NetworkOption = "clay",
+    space: Annotated[
+        Literal["w", "w+"],
+        typer.Option(help="One latent vector for all layers (w), or one for each (w+)."),
+    ] = "w+",
+    steps: Annotated[
+        int,
+        typer.Option(min=1, max=100_000, help="Optimisation steps; 100 is a preview."),
+    ] = 500,
+    loss: Annotated[
+        Literal["auto", "vgg16", "lpips", "clay"],
+        typer.Option(
+            help="Perceptual distance: Image2StyleGAN's over VGG16, LPIPS over VGG16, or the"
+            " embedded one for clay heads; auto takes clay for clay generators, else lpips."
+        ),
+    ] = "auto",
+    pixel_weight: Annotated[
+        float, typer.Option(min=0, max=1e6, help="Weight of the mean squared pixel difference.")
+    ] = 10.0,
+    optimize_noise: Annotated[
+        bool, typer.Option(help="Also optimise the noise maps, which hold fine texture.")
+    ] = True,
+    seed: SeedOption = 0,
+    max_seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, max=1e6, help="Time for the optimisation of all photos, in seconds."
+        ),
+    ] = None,
+    vgg_weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|download",
+            help="torchvision's VGG16 weights; by default torch's cache; download fetches them.",
+        ),
+    ] = None,
+    save_video: Annotated[
+        bool, typer.Option("--save-video", help="Also write a video of the optimisation.")
+    ] = False,
+    out: OutOption = Path("out"),
+    overwrite: OverwriteOption = False,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Project photos into a generator's latent space.
+
+    Writes, for photo.jpg: photo.pt (the latent), photo.png (its picture), photo-target.png,
+    photo-comparison.png, photo-loss.png, and with --save-video photo.mp4.
+
+    Example: ganedit project examples/photo.jpg
+    """
+    arguments = {key: str(v) if isinstance(v, Path) else v for key, v in locals().items()}
+    names = _names(photos, out, video=save_video)
+
+    import torch
+
+    from ganedit.checkpoints import load_network
+    from ganedit.io import OutputFolder, read_image, to_square
+
+    pictures = [read_image(photo) for photo in photos]
+    model = load_network(network, device=device)
+    side = model.generator.img_resolution
+    targets = torch.cat([to_square(picture, side) for picture in pictures])
+    perceptual = _perceptual(loss, model, vgg_weights)
+    folder = OutputFolder(out, command="project", overwrite=overwrite)
+    folder.claim([f"{name}{suffix}" for name in names for suffix in _suffixes(save_video)])
+    settings = {
+        "perceptual": perceptual,
+        "space": space,
+        "steps": steps,
+        "pixel_weight": pixel_weight,
+        "optimize_noise": optimize_noise,
+    }
+    results, paths = [], []
+    for rows in torch.arange(len(photos)).split(max(1, _BATCH_PIXELS // side**2)):
+        limit = None if max_seconds is None else max_seconds * len(rows) / len(photos)
+        batch = targets[rows].to(model.generator.w_avg.device)
+        found, frames = _optimise(
+            model, batch, settings | {"seeds": [seed] * len(rows), "max_seconds": limit}, save_video
+        )
+        for row, index in enumerate(rows.tolist()):
+            paths += _write(folder, names[index], model, found, space, batch, frames, row)
+            results.append(_figures(photos[index], names[index], perceptual, found, batch, row))
+    record = {
+        "arguments": arguments,
+        "seeds": [seed] * len(photos),
+        "generator": {"network": model.source, "fingerprint": model.fingerprint},
+        "results": results,
+    }
+    paths.append(folder.finish(record))
+    _report(results, perceptual.name)
+    console.emit_json(record) if as_json else console.emit_paths(paths)
+
+
+def _suffixes(video: bool) -> tuple[str, ...]:
+    return (*_SUFFIXES, ".mp4") if video else _SUFFIXES
+
+
+def _names(photos: "Sequence[str]", out: Path, *, video: bool) -> list[str]:
+    """Return the photos' stems, and refuse those whose results would overwrite something."""
+    owners: dict[str, int] = {}
+    inputs = {Path(photo).resolve() for photo in photos}
+    names = [Path(photo).stem or "photo" for photo in photos]
+    for index, name in enumerate(names):
+        for suffix in _suffixes(video):
+            result = f"{name}{suffix}"
+            other = owners.setdefault(result.casefold(), index)
+            if other != index:
+                raise GaneditError(
+                    f"{photos[other]} and {photos[index]}: both would be written to {out / result}; rename one,"
+                    " or project them into two folders"
+                )
+            if (out / result).resolve() in inputs:
+                raise GaneditError(
+                    f"{out / result}: is a photo to project and would be replaced by its own"
+                    " results; choose another --out"
+                )
+    return names
+
+
+def _perceptual(
+    loss: Literal["auto", "vgg16", "lpips", "clay"], model: "Network", vgg_weights: str | None
+) -> "PerceptualDistance":
+    from ganedit.features import download_vgg16
+    from ganedit.inversion import default_perceptual
+    from ganedit.losses import load_perceptual
+
+    name = default_perceptual(model) if loss == "auto" else loss
+    if name == "clay" and vgg_weights is not None:
+        raise typer.BadParameter("--vgg-weights: the clay distance has no use for it; add --loss")
+    if vgg_weights == "download":
+        with console.progress("Downloading VGG16") as on_step:
+            vgg_weights = str(
+                download_vgg16(on_progress=lambda done, total: on_step(done, total or done, {}))
+            )
+    return load_perceptual(name, vgg_weights=vgg_weights, device=model.generator.w_avg.device)
+
+
+def _optimise(
+    model: "Network", targets: "Tensor", settings: "Mapping[str, Any]", video: bool
+) -> "tuple[Projection, list[Tensor]]":
+    """Return the projection and, for a video, some of the pictures on the way, uint8."""
+    from ganedit.inversion import project as find_latents
+    from ganedit.io import to_uint8
+
+    frames: list[Tensor] = []
+    with console.progress("Projecting", settings["steps"]) as show:
+
+        def on_step(step: int, total: int, values: "Mapping[str, Tensor]") -> None:
+            show(step, total, {"loss": values["loss"].mean()})
+            if video and (step - 1) % -(-total // _FRAMES) == 0:
+                frames.append(to_uint8(_frame_size(values["images"])))
+
+        found = find_latents(model.generator, targets, on_step=on_step, **settings)
+    return found, frames
+
+
+def _frame_size(images: "Tensor") -> "Tensor":
+    """Enlarge by a whole factor to 256 pixels a side, or reduce to 512, to be watchable."""
+    from torch.nn.functional import interpolate
+
+    side = images.shape[3]
+    if side > _LARGEST_FRAME:
+        return interpolate(images, size=(_LARGEST_FRAME, _LARGEST_FRAME), mode="area")
+    return interpolate(images, scale_factor=-(-_LEAST_FRAME // side), mode="nearest")
+
+
+def _write(
+    folder: "OutputFolder",
+    name: str,
+    model: "Network",
+    found: "Projection",
+    space: Literal["w", "w+"],
+    targets: "Tensor",
+    frames: "list[Tensor]",
+    row: int,
+) -> list[Path]:
+    """Write the results of one photo."""
+    import torch
+
+    from ganedit.inversion import draw_loss_curve
+    from ganedit.io import (
+        Latent,
+        comparison_strip,
+        from_uint8,
+        save_latent,
+        write_image,
+        write_video,
+    )
+
+    target, image = targets[row : row + 1], found.images[row : row + 1]
+    latent = Latent(
+        ws=found.ws[row : row + 1].cpu(),
+        space=space,
+        fingerprint=model.fingerprint,
+        network=model.source,
+        noise=found.noise and tuple(x[row : row + 1].cpu() for x in found.noise),
+        names=(name,),
+    )
+    curve = draw_loss_curve(
+        found.history[:, row].tolist(),
+        best_step=int(found.best_step[row]),
+        title=f"{name}: loss of each step",
+    )
+    pictures = {
+        ".png": image,
+        "-target.png": target,
+        "-comparison.png": comparison_strip(target, image),
+        "-loss.png": curve,
+    }
+    paths = [folder.write(f"{name}.pt", partial(save_latent, latent=latent))]
+    for suffix, picture in pictures.items():
+        paths.append(folder.write(f"{name}{suffix}", partial(write_image, image=picture)))
+    if frames:
+        still = _frame_size(target).cpu()
+        last = _frame_size(image).cpu()
+        moving = [from_uint8(frame[row]) for frame in frames] + [last] * 15
+        pairs = (torch.cat([still, frame], dim=3) for frame in moving)
+        paths.append(folder.write(f"{name}.mp4", partial(write_video, frames=pairs)))
+    return paths
+
+
+def _figures(
+    photo: str,
+    name: str,
+    perceptual: "PerceptualDistance",
+    found: "Projection",
+    targets: "Tensor",
+    row: int,
+) -> dict[str, Any]:
+    """Return the record of one photo, and warn when it is unlike the generator's pictures."""
+    from ganedit.inversion import DOMAIN_GAP_LIMIT
+    from ganedit.metrics.reconstruction import psnr
+
+    gap = float(found.domain_gap[row])
+    if gap > DOMAIN_GAP_LIMIT:
+        console.warn(
+            f"{photo}: {gap:.2f} times as far from this generator's pictures as its farthest are"
+            f" from each other (up to {DOMAIN_GAP_LIMIT:g} is usual), so the likeness will be poor;"
+            " crop it like the generator's pictures, or choose another --network"
+        )
+    return {
+        "name": name,
+        "photo": str(photo),
+        "distance": round(float(found.distance[row]), 6),
+        "distance_kind": perceptual.name,
+        "psnr": round(min(float(psnr(found.images, targets)[row]), 99.0), 3),
+        "best_step": int(found.best_step[row]),
+        "domain_gap": round(gap, 3),
+        "seconds": round(found.seconds / len(targets), 3),
+    }
+
+
+def _report(results: "Sequence[Mapping[str, Any]]", distance: str) -> None:
+    keys = ("name", "distance", "psnr", "best_step", "seconds")
+    titles = ("photo", f"{distance} distance", "PSNR (dB)", "best step", "seconds")
+    rows = [[result[key] for key in keys] for result in results]
+    if len(rows) > 1:
+        means = [sum(float(row[i]) for row in rows) / len(rows) for i in (1, 2, 4)]
+        rows.append(["mean", means[0], means[1], "", means[2]])
+    console.table("", titles, rows)

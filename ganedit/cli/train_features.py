@@ -1,0 +1,60 @@
+"""``ganedit train-features``: the clay world's perceptual network."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ganedit.cli import console
+from ganedit.cli.options import DeviceOption, OverwriteOption, SeedOption
+
+
+def train_features(
+    data: Annotated[Path, typer.Option(help="Archive made by 'ganedit dataset clay'.")],
+    out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
+    kimg: Annotated[
+        float, typer.Option(min=0.001, help="Length, in thousands of pictures seen.")
+    ] = 150.0,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures a step.")] = 64,
+    lr: Annotated[float, typer.Option(min=1e-6, max=1, help="Learning rate at the start.")] = 1e-3,
+    seed: SeedOption = 0,
+    test_heads: Annotated[
+        int, typer.Option(min=2, help="Unseen heads that the figures are measured on.")
+    ] = 500,
+    device: DeviceOption = "auto",
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Train the feature network that reads factors and landmarks off clay heads.
+
+    Its inner maps are the perceptual space of the clay world; the figures on unseen heads are
+    printed, and stored in the file.
+
+    Example: ganedit train-features --data clay.zip --out features.safetensors --kimg 1
+    """
+    from ganedit.errors import GaneditError
+    from ganedit.training.features import (
+        UNSEEN_SEED,
+        save_clay_features,
+        score_clay_features,
+        train_clay_features,
+    )
+
+    if out.exists() and not overwrite:
+        raise GaneditError(f"{out} exists; --overwrite replaces it")
+    with console.progress("Training features") as on_step:
+        features = train_clay_features(
+            data, kimg=kimg, batch=batch, learning_rate=lr, seed=seed, device=device,
+            on_step=on_step,
+        )  # fmt: skip
+    scores = score_clay_features(features, range(UNSEEN_SEED, UNSEEN_SEED + test_heads))
+    console.table(
+        f"{test_heads} unseen heads",
+        ("factor", "R²"),
+        [(name, f"{value:.3f}") for name, value in scores.r2.items()],
+    )
+    console.note(
+        f"hair style right {scores.hair_style_accuracy:.1%}, landmarks off by "
+        f"{scores.landmark_pixels:.2f} pixels of {scores.resolution}"
+    )
+    save_clay_features(out, features, scores)
+    console.emit_paths([out])

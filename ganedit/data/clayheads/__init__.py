@@ -1,0 +1,31 @@
+"""ClayHeads: a procedural world of clay-like heads whose truth is known.
+
+A head is a row of named factors; the renderer turns rows into pictures with depth, camera and
+landmarks, and into words. The embedded models are trained on it, and claims about edits are tested
+against it.
+"""
+
+from ganedit.data.clayheads.captions import caption
+from ganedit.data.clayheads.factors import (
+    FACTOR_INDEX,
+    FACTORS,
+    HAIR_STYLES,
+    Factor,
+    sample_factors,
+)
+from ganedit.data.clayheads.render import LANDMARKS, ClayHeads, landmark_positions, render
+from ganedit.data.clayheads.truth import read_factors
+
+__all__ = [
+    "FACTORS",
+    "FACTOR_INDEX",
+    "HAIR_STYLES",
+    "LANDMARKS",
+    "ClayHeads",
+    "Factor",
+    "caption",
+    "landmark_positions",
+    "read_factors",
+    "render",
+    "sample_factors",
+]

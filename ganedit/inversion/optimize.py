@@ -1,0 +1,378 @@
+"""Inversion by optimisation: the latent whose picture is closest to a photo.
+
+The schedule is that of the StyleGAN2 projector (Karras et al. 2020, appendix D): a learning
+rate with warm-up and cosine ramp-down, noise on the latent that fades away, and noise maps that
+are optimised too but held to be noise. Around it: W+, a start from the best of many samples, the
+best step instead of the last, and a schedule of each photo's own, so that a photo's result does
+not depend on the others of its batch.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ganedit.assets import embedded
+from ganedit.checkpoints import Network
+from ganedit.errors import GaneditError
+from ganedit.generators.base import Generator
+from ganedit.losses.perceptual import PerceptualDistance
+from ganedit.losses.pixel import pixel_distance
+from ganedit.losses.regularizers import average_pull, noise_correlation, normalize_noise_
+
+DOMAIN_GAP_LIMIT = 1.5
+"""Photos with a larger `Projection.domain_gap` are unlike the generator's pictures."""
+
+_STATISTICS_SAMPLES = 10_000
+_STATISTICS_SEED = 123
+_WARM_UP = 0.05
+_RAMP_DOWN = 0.25
+_LATENT_NOISE_END = 0.75
+_IMPROVEMENT = 1e-3
+_PROBES = 32
+_CHUNK = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """What an inversion found, one entry a photo.
+
+    Attributes:
+        ws: Latents, [N, num_ws, w_dim].
+        noise: Noise maps in network order, [N, 1, R, R] each; None when they were not optimised.
+        images: What ``ws`` and ``noise`` render, [N, 3, R, R].
+        distance: Perceptual distance of ``images`` to the photos, [N].
+        best_step: The step that gave the result, [N], counted from 0.
+        history: Loss of every step, [steps, N]; NaN after a photo's own early stop.
+        domain_gap: How far each photo is from the generator's pictures, [N]: its distance to the
+            closest of some samples, in units of the largest such distance among those samples.
+        seconds: Wall-clock time.
+    """
+
+    ws: Tensor
+    noise: tuple[Tensor, ...] | None
+    images: Tensor
+    distance: Tensor
+    best_step: Tensor
+    history: Tensor
+    domain_gap: Tensor
+    seconds: float
+
+
+def project(
+    generator: Generator,
+    targets: Tensor,
+    *,
+    perceptual: PerceptualDistance,
+    space: Literal["w", "w+"] = "w+",
+    steps: int = 500,
+    pixel_weight: float = 10.0,
+    optimize_noise: bool = True,
+    noise_regularization: float = 1e5,
+    average_weight: float = 0.0,
+    initial_learning_rate: float = 0.1,
+    latent_noise: float | None = None,
+    candidates: int | None = None,
+    seeds: Sequence[int] | None = None,
+    patience: int | None = None,
+    max_seconds: float | None = None,
+    on_step: Callable[[int, int, Mapping[str, Tensor]], None] | None = None,
+) -> Projection:
+    """Find the latents, and optionally the noise maps, that reproduce photos.
+
+    Args:
+        generator: Unconditional, frozen or not: only latents and noise maps get gradients.
+        targets: Photos, [N, 3, R, R] in [-1, 1], at the generator's resolution.
+        perceptual: The distance to minimise.
+        space: ``w`` looks for one vector for all layers, ``w+`` for one each.
+        steps: Optimisation steps.
+        pixel_weight: Weight of the mean squared pixel difference beside the distance.
+        optimize_noise: Optimise noise maps too; otherwise the generator's own are used.
+        noise_regularization: Weight of `noise_correlation`, which keeps a picture out of them.
+        average_weight: Weight of `average_pull`, which holds latents near the average.
+        initial_learning_rate: Adam's, before its ramps.
+        latent_noise: Noise on the latents at first, in units of their spread; None is the
+            reference's 0.05 in ``w``, where it explores, and 0 in ``w+``, where it only delays.
+        candidates: Random samples to choose the start from; None decides by resolution.
+        seeds: One a photo; by default all 0, so that equal photos give equal results.
+        patience: Steps without progress until a photo's ramp-down is brought forward, and then
+            until it stops; None is a fifth of ``steps``.
+        max_seconds: Compresses the schedule to end in time; at least one step is made.
+        on_step: Called after each step with ``loss`` and ``distance`` [N] and ``images``
+            [N, 3, R, R], detached.
+
+    Returns:
+        The best step of each photo.
+
+    Raises:
+        GaneditError: The generator is conditional, or renders values that are not finite.
+    """
+    seeds = [0] * len(targets) if seeds is None else list(seeds)
+    _check(generator, targets, space=space, steps=steps, seeds=seeds, max_seconds=max_seconds)
+    if latent_noise is None:
+        latent_noise = 0.05 if space == "w" else 0.0
+    started = time.monotonic()
+    with torch.no_grad():
+        target_features = perceptual.encode(targets)
+        samples, w_std = _sample_latents(generator, targets.device)
+        start, gap = _choose_start(
+            generator, samples, perceptual, target_features, candidates=candidates
+        )
+    streams = [torch.Generator().manual_seed(seed) for seed in seeds]
+    run = _Run(
+        start if space == "w" else start.expand(-1, generator.num_ws, -1),
+        noise=_initial_noise(generator, streams, targets.device) if optimize_noise else (),
+        schedule=_Schedule(len(targets), steps=steps, patience=patience or max(1, steps // 5)),
+    )
+    history = []
+    for step in range(steps):
+        if max_seconds is not None and step > 0:
+            run.schedule.at_least((time.monotonic() - started) / max_seconds)
+        if run.schedule.finished:
+            break
+        jitter = w_std * latent_noise * run.schedule.latent_noise()
+        latents = run.latents + jitter * _normal(streams, run.latents.shape[1:], targets.device)
+        ws = latents.expand(-1, generator.num_ws, -1)
+        images = generator.synthesize(ws, noise=run.noise or "const")
+        distance = perceptual.distance(perceptual.encode(images), target_features)
+        loss = distance + pixel_weight * pixel_distance(images, targets)
+        regularized = loss
+        if run.noise:
+            regularized = regularized + noise_regularization * noise_correlation(run.noise)
+        if average_weight:
+            pull = average_pull(ws, samples.mean(dim=0), w_std=w_std)
+            regularized = regularized + average_weight * pull
+        gradients = torch.autograd.grad(regularized.sum(), run.variables)
+        history.append(run.record(step, loss.detach(), ws.detach()))
+        run.update(gradients, learning_rate=initial_learning_rate)
+        run.schedule.advance(loss.detach())
+        if on_step is not None:
+            values = {"loss": loss, "distance": distance, "images": images}
+            on_step(step + 1, steps, {name: value.detach() for name, value in values.items()})
+    return _result(run, generator, perceptual, target_features, history, gap, started)
+
+
+def default_perceptual(network: Network) -> Literal["lpips", "clay"]:
+    """Return the perceptual distance to use for a network when the user names none.
+
+    ``clay`` for networks of the clay world, as their provenance says (and the embedded ones are);
+    for all others ``lpips``, whose weights the user must have: no weaker stand-in is chosen
+    silently.
+    """
+    told = network.metadata.get("provenance", {}).get("perceptual")
+    return "clay" if told == "clay" or network.source in embedded() else "lpips"
+
+
+class _Schedule:
+    """Where each photo is in the schedule: from 0 to 1, at its own pace."""
+
+    def __init__(self, count: int, *, steps: int, patience: int) -> None:
+        self.position = torch.zeros(count, dtype=torch.float64)
+        self._pace = 1 / steps
+        self._patience = patience
+        self._mark = torch.full((count,), math.inf, dtype=torch.float64)
+        self._stale = torch.zeros(count, dtype=torch.long)
+
+    @property
+    def running(self) -> Tensor:
+        """Which photos have not ended, bool [N]."""
+        return self.position < 1 - 1e-9
+
+    @property
+    def finished(self) -> bool:
+        return not bool(self.running.any())
+
+    def learning_rate(self) -> Tensor:
+        """Factor of the learning rate, [N]: warm-up from 0, cosine ramp-down to 0."""
+        down = ((1 - self.position) / _RAMP_DOWN).clamp(0, 1)
+        down = 0.5 - 0.5 * torch.cos(math.pi * down)
+        # Half a step ahead of the reference, whose first step has rate 0 and does nothing.
+        up = ((self.position + self._pace / 2) / _WARM_UP).clamp(max=1)
+        return down * up
+
+    def latent_noise(self) -> Tensor:
+        """Factor of the latent noise, [N, 1, 1]: fades out quadratically."""
+        fade = (1 - self.position / _LATENT_NOISE_END).clamp(min=0).square()
+        return fade.float().reshape(-1, 1, 1)
+
+    def at_least(self, position: float) -> None:
+        """Move on to ``position``, when time demands it."""
+        self.position.clamp_(min=min(position, 1.0))
+
+    def advance(self, loss: Tensor) -> None:
+        """Count one step with these losses [N]; a plateau leads to the ramp-down, then the end."""
+        loss = loss.double().cpu()
+        progressed = loss < self._mark * (1 - _IMPROVEMENT)
+        self._mark = torch.where(progressed, loss, self._mark)
+        self._stale = torch.where(progressed, 0, self._stale + 1)
+        self.position += self._pace
+        stuck = self._stale >= self._patience
+        early = self.position < 1 - _RAMP_DOWN
+        self.position[stuck & early] = 1 - _RAMP_DOWN
+        self.position[stuck & ~early] = 1
+        self._stale[stuck] = 0
+
+
+class _Run:
+    """The variables of an optimisation, Adam's moments, and the best of each photo so far."""
+
+    def __init__(self, latents: Tensor, *, noise: tuple[Tensor, ...], schedule: _Schedule) -> None:
+        self.latents = latents.detach().clone().requires_grad_(True)
+        self.noise = tuple(x.detach().clone().requires_grad_(True) for x in noise)
+        self.variables = [self.latents, *self.noise]
+        self.schedule = schedule
+        self._means = [torch.zeros_like(x) for x in self.variables]
+        self._squares = [torch.zeros_like(x) for x in self.variables]
+        self._updates = 0
+        count = len(latents)
+        self.best_loss = latents.new_full((count,), math.inf)
+        self.best_step = torch.zeros(count, dtype=torch.long, device=latents.device)
+        self.best_ws: Tensor | None = None
+        self.best_noise = [x.detach().clone() for x in self.noise]
+
+    def record(self, step: int, loss: Tensor, ws: Tensor) -> Tensor:
+        """Keep what was just rendered where it is the best so far; return the losses to log."""
+        running = self.schedule.running.to(loss.device)
+        better = (loss < self.best_loss) & running
+        self.best_loss = torch.where(better, loss, self.best_loss)
+        self.best_step = torch.where(better, step, self.best_step)
+        if self.best_ws is None:
+            self.best_ws = ws.clone()
+        self.best_ws = torch.where(better[:, None, None], ws, self.best_ws)
+        for kept, x in zip(self.best_noise, self.noise, strict=True):
+            kept.copy_(torch.where(better[:, None, None, None], x.detach(), kept))
+        return torch.where(running, loss, math.nan)
+
+    def update(self, gradients: Sequence[Tensor], *, learning_rate: float) -> None:
+        """Make one step of Adam, elementwise, with each photo's own learning rate."""
+        self._updates += 1
+        rate = (self.schedule.learning_rate() * learning_rate).float().to(self.latents.device)
+        correction = 1 - 0.9**self._updates
+        with torch.no_grad():
+            for x, gradient, mean, square in zip(
+                self.variables, gradients, self._means, self._squares, strict=True
+            ):
+                mean.lerp_(gradient, 0.1)
+                square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+                scale = (square / (1 - 0.999**self._updates)).sqrt_().add_(1e-8)
+                step_size = rate.reshape(-1, *[1] * (x.ndim - 1)) / correction
+                x.sub_(step_size * mean / scale)
+        normalize_noise_(self.noise)
+
+
+def _check(
+    generator: Generator,
+    targets: Tensor,
+    *,
+    space: str,
+    steps: int,
+    seeds: Sequence[int],
+    max_seconds: float | None,
+) -> None:
+    side = generator.img_resolution
+    if targets.ndim != 4 or tuple(targets.shape[1:]) != (3, side, side) or not len(targets):
+        raise ValueError(f"targets: expected [N, 3, {side}, {side}], got {list(targets.shape)}")
+    if space not in ("w", "w+"):
+        raise ValueError(f"space: expected 'w' or 'w+', got {space!r}")
+    if steps < 1:
+        raise ValueError(f"steps: expected at least 1, got {steps}")
+    if len(seeds) != len(targets):
+        raise ValueError(f"seeds: expected {len(targets)}, got {len(seeds)}")
+    if max_seconds is not None and not max_seconds > 0:
+        raise ValueError(f"max_seconds: expected more than 0, got {max_seconds}")
+    if generator.c_dim:
+        raise GaneditError("conditional generators cannot be projected into yet")
+
+
+def _sample_latents(generator: Generator, device: torch.device) -> tuple[Tensor, float]:
+    """Mapped random z, [10000, w_dim], and the root mean square distance from their mean."""
+    stream = torch.Generator().manual_seed(_STATISTICS_SEED)
+    z = torch.randn(_STATISTICS_SAMPLES, generator.z_dim, generator=stream).to(device)
+    w = generator.map(z)[:, 0]
+    w_std = (w - w.mean(dim=0)).square().sum(dim=1).mean().sqrt()
+    return w, float(w_std)
+
+
+def _choose_start(
+    generator: Generator,
+    samples: Tensor,
+    perceptual: PerceptualDistance,
+    target_features: Sequence[Tensor],
+    *,
+    candidates: int | None,
+) -> tuple[Tensor, Tensor]:
+    """Return the closest of some samples for each photo, [N, 1, w_dim], and the domain gaps, [N].
+
+    The first of the candidates is the average latent.
+    """
+    if candidates is None:
+        candidates = min(256, max(32, 256 * 64**2 // generator.img_resolution**2))
+    w = torch.cat([samples.mean(dim=0, keepdim=True), samples[: max(candidates, _PROBES) - 1]])
+    probes: list[Tensor] = []
+    rows = []
+    for chunk in w.split(_CHUNK):
+        ws = chunk[:, None].expand(-1, generator.num_ws, -1)
+        features = perceptual.encode(generator.synthesize(ws, noise="const"))
+        if not probes:
+            probes = [x[:_PROBES] for x in features]
+        everyone = [torch.cat(pair) for pair in zip(target_features, probes, strict=True)]
+        distances = [
+            perceptual.distance([x[i : i + 1] for x in everyone], features)
+            for i in range(len(everyone[0]))
+        ]
+        rows.append(torch.stack(distances))
+    table = torch.cat(rows, dim=1)  # [N + probes, candidates]
+    if not bool(table.isfinite().all()):
+        raise GaneditError("the network renders values that are not finite; it is damaged")
+    count = len(target_features[0])
+    own = table[count:].clone()
+    own.fill_diagonal_(math.inf)
+    gaps = table[:count].amin(dim=1) / own.amin(dim=1).max().clamp_min(1e-12)
+    best = table[:count].argmin(dim=1) if candidates else torch.zeros(count, dtype=torch.long)
+    return w[best][:, None], gaps
+
+
+def _initial_noise(
+    generator: Generator, streams: Sequence[torch.Generator], device: torch.device
+) -> tuple[Tensor, ...]:
+    noise = tuple(_normal(streams, (1, *shape), device) for shape in generator.noise_shapes)
+    normalize_noise_(noise)
+    return noise
+
+
+def _normal(
+    streams: Sequence[torch.Generator], shape: Sequence[int], device: torch.device
+) -> Tensor:
+    """Standard normal numbers, [N, *shape], each row from its own stream."""
+    return torch.stack([torch.randn(tuple(shape), generator=s) for s in streams]).to(device)
+
+
+def _result(
+    run: _Run,
+    generator: Generator,
+    perceptual: PerceptualDistance,
+    target_features: Sequence[Tensor],
+    history: Sequence[Tensor],
+    gap: Tensor,
+    started: float,
+) -> Projection:
+    if run.best_ws is None or not bool(run.best_loss.isfinite().all()):
+        raise GaneditError("the optimisation gave values that are not finite")
+    noise = tuple(run.best_noise) or None
+    with torch.no_grad():
+        images = generator.synthesize(run.best_ws, noise=noise or "const")
+        distance = perceptual.distance(perceptual.encode(images), target_features)
+    return Projection(
+        ws=run.best_ws,
+        noise=noise,
+        images=images,
+        distance=distance,
+        best_step=run.best_step,
+        history=torch.stack(list(history)),
+        domain_gap=gap,
+        seconds=time.monotonic() - started,
+    )

@@ -1,0 +1,46 @@
+"""Files: images, latents, videos and output folders, all written atomically."""
+
+from ganedit.io.files import make_folder, write_atomic, write_bytes, write_error
+from ganedit.io.images import (
+    IMAGE_SUFFIXES,
+    MAX_PIXELS,
+    comparison_strip,
+    decode_image,
+    encode_image,
+    from_uint8,
+    image_grid,
+    labelled_grid,
+    read_image,
+    to_square,
+    to_uint8,
+    write_image,
+)
+from ganedit.io.latents import Latent, check_latent, load_latent, save_latent
+from ganedit.io.runs import OutputFolder
+from ganedit.io.video import write_gif, write_video
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "Latent",
+    "OutputFolder",
+    "check_latent",
+    "comparison_strip",
+    "decode_image",
+    "encode_image",
+    "from_uint8",
+    "image_grid",
+    "labelled_grid",
+    "load_latent",
+    "make_folder",
+    "read_image",
+    "save_latent",
+    "to_square",
+    "to_uint8",
+    "write_atomic",
+    "write_bytes",
+    "write_error",
+    "write_gif",
+    "write_image",
+    "write_video",
+]

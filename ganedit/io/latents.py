@@ -1,0 +1,292 @@
+"""Latent files: a dict of tensors and plain values that remembers its generator."""
+
+import io
+import math
+import pickle
+import re
+import struct
+import warnings
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor
+
+from ganedit.errors import GaneditError
+from ganedit.io.files import write_bytes
+
+MAX_BYTES = 2**29  # a thousand FFHQ latents are 37 MB; noise maps of one are 22 MB
+
+# What zipfile raises on hostile bytes.
+_BROKEN_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    OSError,
+    EOFError,
+    KeyError,
+    ValueError,
+    OverflowError,
+    RuntimeError,
+    MemoryError,
+)
+
+_FORMAT = "ganedit-latent"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Latent:
+    """One or many points in a generator's latent space.
+
+    Attributes:
+        ws: float32 [N, num_ws, w_dim].
+        space: ``w`` when all layers share one vector, ``w+`` when each has its own.
+        fingerprint: ``sha256:...`` of the generator that the latent belongs to.
+        network: Where that generator came from: an embedded model's name or a path.
+        noise: Noise maps in network order, each [N or 1, 1, R, R]; None for the generator's own.
+        names: One name a row, or none at all.
+    """
+
+    ws: Tensor
+    space: Literal["w", "w+"]
+    fingerprint: str
+    network: str
+    noise: tuple[Tensor, ...] | None = None
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check shapes.
+
+        Raises:
+            ValueError: A field has another shape, type or value than documented above.
+        """
+        if self.ws.ndim != 3 or 0 in self.ws.shape or self.ws.dtype != torch.float32:
+            raise ValueError(
+                f"ws: expected float32 [N, num_ws, w_dim], got {_describe_tensor(self.ws)}"
+            )
+        if self.space not in ("w", "w+"):
+            raise ValueError(f"space: expected 'w' or 'w+', got {self.space!r}")
+        if len(self.names) not in (0, len(self.ws)):
+            raise ValueError(f"names: expected none or {len(self.ws)}, got {len(self.names)}")
+        for noise in self.noise or ():
+            if noise.ndim != 4 or noise.shape[0] not in (1, len(self.ws)) or noise.shape[1] != 1:
+                raise ValueError(
+                    f"noise: expected [1 or {len(self.ws)}, 1, R, R], got {list(noise.shape)}"
+                )
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.ws)
+
+    def row(self, index: int) -> "Latent":
+        """Return one row as a latent with N = 1."""
+        noise = None
+        if self.noise is not None:
+            noise = tuple(m if len(m) == 1 else m[index : index + 1] for m in self.noise)
+        return Latent(
+            ws=self.ws[index : index + 1],
+            space=self.space,
+            fingerprint=self.fingerprint,
+            network=self.network,
+            noise=noise,
+            names=self.names[index : index + 1],
+        )
+
+
+def save_latent(path: Path | str, latent: Latent) -> None:
+    """Write a latent file (.pt), atomically."""
+    noise = latent.noise
+    content = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "ws": _plain(latent.ws),
+        "space": latent.space,
+        "generator": {"fingerprint": latent.fingerprint, "network": latent.network},
+        "noise": None if noise is None else [_plain(m) for m in noise],
+        "names": list(latent.names),
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().float().contiguous().clone()  # clone: save no larger storage
+
+
+def load_latent(path: Path | str) -> Latent:
+    """Return the latent in a file that `save_latent` wrote.
+
+    No code in the file is ever run, and everything in it is checked.
+
+    Raises:
+        GaneditError: The file is missing, no latent, larger than 512 MB, or holds code, NaN,
+            infinities or wrong shapes.
+    """
+    path = Path(path)
+    content, size = _load_content(path)
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise GaneditError(f"{path}: not a latent that ganedit wrote")
+    if content.get("version") != _VERSION:
+        raise GaneditError(
+            f"{path}: latent version {content.get('version')!r} is unknown; "
+            f"this ganedit reads version {_VERSION}"
+        )
+    try:
+        return _checked(content, size)
+    except ValueError as error:
+        raise GaneditError(f"{path}: {error}") from error
+
+
+def _load_content(path: Path) -> tuple[object, int]:
+    """Return what the file holds and its size in bytes, with the restricted unpickler only."""
+    try:
+        size = path.stat().st_size
+        if path.is_dir():
+            raise GaneditError(f"{path}: is a folder, not a latent")
+        if size > MAX_BYTES:
+            raise GaneditError(f"{path}: {size // 2**20} MB is too large for a latent")
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise GaneditError(f"{path}: no such file") from error
+    except OSError as error:
+        raise GaneditError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if not content:
+        raise GaneditError(f"{path}: the file is empty")
+    _check_container(content, path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # The one reader of latents; it rebuilds tensors and plain values, and runs nothing.
+            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)  # noqa: TID251 - restricted
+    except pickle.UnpicklingError as error:
+        raise GaneditError(f"{path}: refused, {_what_was_refused(error)}; nothing was run") from (
+            error
+        )
+    except (
+        RuntimeError,
+        EOFError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        AssertionError,
+        OverflowError,
+        UnicodeDecodeError,
+        NotImplementedError,
+    ) as error:
+        raise GaneditError(f"{path}: the latent is broken or incomplete") from error
+    return loaded, size
+
+
+def _check_container(content: bytes, path: Path) -> None:
+    """Refuse what is no torch archive, and archives that unpack to more than they weigh."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entries = archive.infolist()
+            if sum(entry.file_size for entry in entries) > len(content):
+                raise GaneditError(f"{path}: refused, the archive unpacks to more than its size")
+            damaged = archive.testzip()  # torch does not compare checksums
+    except _BROKEN_ZIP as error:
+        kind = "broken or incomplete" if content.startswith(b"PK") else "not a latent"
+        raise GaneditError(f"{path}: {kind}; nothing in it was run") from error
+    if damaged:
+        raise GaneditError(f"{path}: broken or incomplete ({damaged} fails its checksum)")
+    if not any(entry.filename.endswith("/data.pkl") for entry in entries):
+        raise GaneditError(f"{path}: not a latent, but some other zip archive")
+
+
+def _what_was_refused(error: pickle.UnpicklingError) -> str:
+    match = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if match:
+        return f"the file holds {match[1]}, where only tensors and plain values belong"
+    return "the file holds more than tensors and plain values"
+
+
+def _checked(content: dict[Any, Any], size: int) -> Latent:
+    """Return the latent in a loaded dict.
+
+    Raises:
+        ValueError: Something is missing or wrong; the message says what.
+    """
+    generator = content.get("generator")
+    if not isinstance(generator, dict):
+        raise ValueError("the latent does not say which generator it belongs to")
+    fingerprint, network = generator.get("fingerprint"), generator.get("network")
+    if not (isinstance(fingerprint, str) and isinstance(network, str)):
+        raise ValueError("the latent does not say which generator it belongs to")
+    names = content.get("names", [])
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ValueError("names: expected a list of strings")
+    noise = content.get("noise")
+    if not (noise is None or isinstance(noise, list)):
+        raise ValueError("noise: expected a list of tensors, or none")
+    return Latent(
+        ws=_checked_tensor(content.get("ws"), "ws", size),
+        space=cast(Literal["w", "w+"], content.get("space")),
+        fingerprint=fingerprint,
+        network=network,
+        noise=None if noise is None else tuple(_checked_tensor(m, "noise", size) for m in noise),
+        names=tuple(names),
+    )
+
+
+def _checked_tensor(value: object, what: str, size: int) -> Tensor:
+    """Return ``value`` as finite float32 on the CPU; ``size`` bytes bound what it may hold."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided:
+        raise ValueError(f"{what}: expected a tensor, got {type(value).__name__}")
+    if not value.is_floating_point():
+        raise ValueError(f"{what}: expected floating point, got {value.dtype}")
+    if value.device.type != "cpu" or math.prod(value.shape) * value.element_size() > size:
+        raise ValueError(f"{what}: {list(value.shape)} is more than the file can hold")
+    if not value.isfinite().all():
+        raise ValueError(f"{what}: holds NaN or infinite numbers")
+    return value.detach().float().contiguous()
+
+
+def check_latent(
+    latent: Latent,
+    *,
+    fingerprint: str,
+    num_ws: int,
+    w_dim: int,
+    network: str,
+    name: str | None = None,
+) -> None:
+    """Check that a latent belongs to a generator.
+
+    Args:
+        latent: The latent.
+        fingerprint: Of the generator.
+        num_ws: Latent vectors that the generator takes.
+        w_dim: Their length.
+        network: Name of the generator, for the error.
+        name: Of the latent, for the error; its first row's by default.
+
+    Raises:
+        GaneditError: It has another shape, or another generator made it.
+    """
+    name = name or (latent.names[0] if latent.names else "the latent")
+    if tuple(latent.ws.shape[1:]) != (num_ws, w_dim):
+        raise GaneditError(
+            f"{name}: its shape is {latent.ws.shape[1]}x{latent.ws.shape[2]}, "
+            f"but {network} takes {num_ws}x{w_dim}; use the generator it was made with"
+        )
+    if latent.fingerprint != fingerprint:
+        raise GaneditError(
+            f"{name}: made with another generator ({latent.network}, "
+            f"{_short(latent.fingerprint)}) than {network} ({_short(fingerprint)})"
+        )
+
+
+def _short(fingerprint: str) -> str:
+    return fingerprint.removeprefix("sha256:")[:12]
+
+
+def _describe_tensor(value: Tensor) -> str:
+    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"

@@ -1,0 +1,49 @@
+"""Devices, number formats and seeds."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ganedit.errors import GaneditError
+
+
+def resolve_device(device: str = "auto") -> torch.device:
+    """Return the device that ``device`` names; ``auto`` prefers CUDA, then MPS, then the CPU.
+
+    Raises:
+        GaneditError: The name is unknown to torch, or the device is not available here.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(1, device=resolved)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise GaneditError(
+            f"device {device!r} is not available here; use auto, cpu, cuda, cuda:0 or mps"
+        ) from error
+    return resolved
+
+
+def seeded_normal(
+    seeds: Sequence[int], shape: Sequence[int], *, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Standard normal numbers, one independent CPU stream a seed.
+
+    A seed gives the same numbers at any batch size and on any device.
+
+    Args:
+        seeds: One non-negative integer a sample.
+        shape: Shape of one sample, without the batch axis.
+        device: Where the result lives.
+
+    Returns:
+        float32 [len(seeds), *shape].
+    """
+    rows = [
+        torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed)) for seed in seeds
+    ]
+    return torch.stack(rows).to(device) if rows else torch.empty(0, *shape, device=device)

@@ -1,0 +1,232 @@
+"""Everything that decides a training, in one frozen dataclass."""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ganedit.errors import GaneditError
+
+# Fields that may change when a run is continued: they do not change what a step computes.
+_NOT_IN_TRAJECTORY = frozenset(
+    {"data", "out", "kimg", "max_minutes", "tick_kimg", "snapshot_ticks", "threads", "init"}
+    | {"device", "grid_columns", "grid_rows"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Options of a StyleGAN2-ADA training; ``None`` means "from resolution and batch".
+
+    Time is counted in images shown to the discriminator, so that schedules survive another
+    batch size; 1 kimg is 1,000 of them.
+
+    Attributes:
+        data: Folder or zip of pictures.
+        out: Output folder.
+        kimg: Length of the training in thousands of images.
+        max_minutes: Stop after this many minutes of this process; None is no limit.
+        seed: Seed of the weights and of every step.
+        batch: Images a step.
+        mirror: Also show the pictures flipped left to right.
+        conditional: Use the data's labels (classes or cameras).
+        z_dim: Width of the input latent.
+        w_dim: Width of the intermediate latent.
+        mapping_layers: Depth of the mapping network.
+        channel_base: Channels of a layer are channel_base / resolution, ...
+        channel_max: ... but never more than this.
+        mbstd_group: Images a group of the minibatch standard deviation; auto is min(batch, 4).
+        learning_rate: Of both networks; auto is 0.0025, from 1024 pixels on 0.002.
+        beta1: First Adam coefficient, before the correction for lazy regularisation.
+        beta2: Second Adam coefficient, before that correction.
+        r1_gamma: Weight of the R1 penalty; auto is 0.0002 * resolution ** 2 / batch.
+        r1_interval: Steps from one R1 penalty to the next.
+        pl_weight: Weight of the path length penalty; 0 turns it off.
+        pl_interval: Steps from one path length penalty to the next.
+        pl_decay: Rate at which the mean path length follows.
+        pl_batch_shrink: The penalty sees batch / this many images.
+        style_mixing: Probability that two latents share one picture, 0..1.
+        ema_kimg: Half-life of the averaged generator in kimg; auto is batch * 10 / 32.
+        ema_rampup: The half-life is at most this fraction of the images seen; 0 is no ramp.
+        augment: ``ada`` adapts the probability, ``fixed`` keeps augment_p, ``off`` never augments.
+        augment_p: Probability of each augmentation, 0..1: fixed, or where ada starts.
+        ada_target: Mean sign of D(real) that ada steers to, 0..1.
+        ada_interval: Steps from one adjustment to the next.
+        ada_kimg: kimg in which the probability can travel from 0 to 1; auto is 500, with init 100.
+        freeze_d: Discriminator layers that never train, counted from the highest resolution.
+        init: Snapshot to start the weights from (transfer learning).
+        dtype: Inside the networks; ``auto`` measures which of the two this machine runs faster.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``.
+        threads: CPU threads; None leaves torch's choice.
+        tick_kimg: kimg from one line of statistics to the next.
+        snapshot_ticks: Ticks from one snapshot to the next.
+        grid_columns: Columns of the sample grids.
+        grid_rows: Rows of the sample grids.
+    """
+
+    data: Path
+    out: Path
+    kimg: float = 25_000.0
+    max_minutes: float | None = None
+    seed: int = 0
+    batch: int = 16
+    mirror: bool = False
+    conditional: bool = False
+    z_dim: int = 512
+    w_dim: int = 512
+    mapping_layers: int = 2
+    channel_base: int = 16384
+    channel_max: int = 512
+    mbstd_group: int | None = None
+    learning_rate: float | None = None
+    beta1: float = 0.0
+    beta2: float = 0.99
+    r1_gamma: float | None = None
+    r1_interval: int = 16
+    pl_weight: float = 2.0
+    pl_interval: int = 4
+    pl_decay: float = 0.01
+    pl_batch_shrink: int = 2
+    style_mixing: float = 0.9
+    ema_kimg: float | None = None
+    ema_rampup: float = 0.05
+    augment: Literal["ada", "fixed", "off"] = "ada"
+    augment_p: float = 0.0
+    ada_target: float = 0.6
+    ada_interval: int = 4
+    ada_kimg: float | None = None
+    freeze_d: int = 0
+    init: Path | None = None
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "auto"
+    threads: int | None = None
+    tick_kimg: float = 4.0
+    snapshot_ticks: int = 10
+    grid_columns: int = 8
+    grid_rows: int = 5
+
+    def resolved(self, resolution: int) -> "TrainingConfig":
+        """Return a copy with every automatic number filled in for images of ``resolution``."""
+        return dataclasses.replace(
+            self,
+            mbstd_group=_or(self.mbstd_group, _largest_group(self.batch)),
+            learning_rate=_or(self.learning_rate, 0.002 if resolution >= 1024 else 0.0025),
+            r1_gamma=_or(self.r1_gamma, 0.0002 * resolution**2 / self.batch),
+            ema_kimg=_or(self.ema_kimg, self.batch * 10 / 32),
+            ada_kimg=_or(self.ada_kimg, 500.0 if self.init is None else 100.0),
+        )
+
+    def validate(self) -> None:
+        """Check every number once.
+
+        Raises:
+            GaneditError: A value is out of range; the message names the flag.
+        """
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and low <= value <= high):
+                raise GaneditError(f"{flag(name)} must be {_wanted(low, high)}, got {value}")
+        if self.mbstd_group is not None and self.batch % self.mbstd_group:
+            raise GaneditError(
+                f"--mbstd-group must divide --batch {self.batch}, got {self.mbstd_group}"
+            )
+        if self.augment not in ("ada", "fixed", "off"):
+            raise GaneditError(f"--augment must be ada, fixed or off, got {self.augment}")
+        if self.dtype not in ("auto", "float32", "bfloat16"):
+            raise GaneditError(f"--dtype must be auto, float32 or bfloat16, got {self.dtype}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the options as plain JSON values."""
+        return {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
+
+    def differences(self, options: dict[str, Any]) -> list[str]:
+        """Return the flags whose value in ``options`` (from `to_json`) trains differently."""
+        mine = self.to_json()
+        return [
+            f"{flag(name)} {options.get(name)!r} is now {value!r}"
+            for name, value in mine.items()
+            if name not in _NOT_IN_TRAJECTORY and options.get(name) != value
+        ]
+
+    def __str__(self) -> str:
+        """Return the options as indented JSON."""
+        return json.dumps(self.to_json(), indent=2)
+
+
+_RANGES: tuple[tuple[str, float, float], ...] = (
+    ("kimg", 0, math.inf),
+    ("max_minutes", 0, math.inf),
+    ("seed", 0, 2**31 - 1),
+    ("batch", 1, 4096),
+    ("z_dim", 1, 4096),
+    ("w_dim", 1, 4096),
+    ("mapping_layers", 1, 32),
+    ("channel_base", 16, 1 << 20),
+    ("channel_max", 1, 4096),
+    ("mbstd_group", 1, 4096),
+    ("learning_rate", 1e-9, 1),
+    ("beta1", 0, 0.9999),
+    ("beta2", 0, 0.999999),
+    ("r1_gamma", 0, 1e6),
+    ("r1_interval", 1, 1 << 20),
+    ("pl_weight", 0, 1e6),
+    ("pl_interval", 1, 1 << 20),
+    ("pl_decay", 0, 1),
+    ("pl_batch_shrink", 1, 4096),
+    ("style_mixing", 0, 1),
+    ("ema_kimg", 0, math.inf),
+    ("ema_rampup", 0, 1),
+    ("augment_p", 0, 1),
+    ("ada_target", 0, 1),
+    ("ada_interval", 1, 1 << 20),
+    ("ada_kimg", 1e-3, math.inf),
+    ("freeze_d", 0, 100),
+    ("threads", 1, 1024),
+    ("tick_kimg", 1e-3, math.inf),
+    ("snapshot_ticks", 1, 1 << 20),
+    ("grid_columns", 1, 64),
+    ("grid_rows", 1, 64),
+)
+
+_FLAGS = {
+    "conditional": "--cond",
+    "learning_rate": "--lr",
+    "r1_gamma": "--gamma",
+    "ada_target": "--target",
+    "freeze_d": "--freezed",
+    "mapping_layers": "--map-layers",
+    "tick_kimg": "--tick",
+    "snapshot_ticks": "--snap",
+    "grid_columns": "--grid",
+    "grid_rows": "--grid",
+}
+
+
+def flag(name: str) -> str:
+    """Return the command line flag of a field."""
+    return _FLAGS.get(name, "--" + name.replace("_", "-"))
+
+
+def field_of(option: str) -> str:
+    """Return the field behind a command line option, given as Python spells it (``map_layers``)."""
+    fields = {
+        spelled.removeprefix("--").replace("-", "_"): name for name, spelled in _FLAGS.items()
+    }
+    return fields.get(option, option)
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def _largest_group(batch: int) -> int:
+    return next(size for size in (4, 3, 2, 1) if batch % size == 0)
+
+
+def _wanted(low: float, high: float) -> str:
+    return f"at least {low:g}" if math.isinf(high) or high >= 4096 else f"{low:g} to {high:g}"

@@ -1,0 +1,231 @@
+"""Training of the clay world's feature network on pictures whose truth is known."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ganedit.data.clayheads import (
+    FACTOR_INDEX,
+    FACTORS,
+    LANDMARKS,
+    landmark_positions,
+    read_factors,
+    render,
+    sample_factors,
+)
+from ganedit.data.clayheads.render import CAMERA_RADIUS
+from ganedit.data.dataset import ImageDataset
+from ganedit.errors import GaneditError
+from ganedit.features.clay import TURNS, ClayFeatures
+from ganedit.io.files import write_atomic
+from ganedit.runtime import resolve_device
+from ganedit.three_d import camera_label, look_at_pose, project_points
+
+UNSEEN_SEED = 2**30
+"""First seed of the heads that figures are measured on; archives should stay below it."""
+
+OnStep = Callable[[int, int, Mapping[str, Any]], None]
+
+# Mirroring swaps a person's sides: these pairs of landmarks change places.
+_SIDES = {"left": "right", "right": "left"}
+_MIRRORED = [
+    LANDMARKS.index("_".join(_SIDES.get(word, word) for word in name.split("_")))
+    for name in LANDMARKS
+]
+
+
+@dataclass(frozen=True)
+class FeatureScores:
+    """How well a feature network reads unseen heads.
+
+    Attributes:
+        r2: Share of each factor's variance explained. Hair length counts heads with hair only;
+            errors of turns are taken the short way round.
+        hair_style_accuracy: Share of heads whose hair style is right, 0..1.
+        landmark_pixels: Mean distance of a landmark from its true place, pixels.
+        resolution: Side of the pictures those pixels belong to.
+    """
+
+    r2: dict[str, float]
+    hair_style_accuracy: float
+    landmark_pixels: float
+    resolution: int
+
+
+def train_clay_features(
+    data: Path | str,
+    *,
+    kimg: float = 150.0,
+    batch: int = 64,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+    device: str = "auto",
+    on_step: OnStep | None = None,
+) -> ClayFeatures:
+    """Train `ClayFeatures` to read factors and landmarks off the pictures of an archive.
+
+    AdamW with a cosine schedule; pictures are mirrored (with their truth), lightened, darkened,
+    blurred and given noise, so that generated pictures are read as well as rendered ones.
+
+    Args:
+        data: An archive made by ``ganedit dataset clay``.
+        kimg: Length in thousands of pictures seen.
+        batch: Pictures a step.
+        learning_rate: At the start.
+        seed: Of the weights and the order of the pictures.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        on_step: Progress with the loss.
+
+    Returns:
+        The network in eval mode, its layers calibrated (see `calibrate_layers`).
+    """
+    dataset, factors = ImageDataset(data), read_factors(data)
+    if len(dataset) != len(factors):
+        raise GaneditError(f"{data}: {len(dataset)} pictures but {len(factors)} rows of factors")
+    landmarks = _landmark_fractions(factors)
+    place = resolve_device(device)
+    torch.manual_seed(seed)
+    random = torch.Generator().manual_seed(seed)
+    features = ClayFeatures().to(place)
+    steps = max(1, round(kimg * 1000 / batch))
+    optimizer = torch.optim.AdamW(features.parameters(), lr=learning_rate, weight_decay=1e-3)
+    warmup = min(200, steps)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min((step + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * step / steps) + 1e-3),
+    )
+    for step in range(steps):
+        index = torch.randint(len(dataset), (batch,), generator=random)
+        mirror = torch.rand(batch, generator=random) < 0.5
+        images = _distort(dataset.batch(index, mirror), random).to(place)
+        truth, points = _mirror_truth(factors[index], landmarks[index], mirror)
+        with torch.autocast(place.type, torch.bfloat16):
+            outputs = features.outputs(images)
+        loss = _loss(*outputs, truth.to(place), points.to(place))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if on_step:
+            on_step(step + 1, steps, {"loss": float(loss.detach())})
+    features.eval().requires_grad_(False)
+    calibrate_layers(features, dataset.batch(torch.arange(min(512, len(dataset)))).to(place))
+    return features.cpu()
+
+
+def calibrate_layers(features: ClayFeatures, images: Tensor) -> None:
+    """Set the layer weights so that two random heads lie at distance 1, a quarter from each layer.
+
+    Args:
+        features: Changed in place.
+        images: At least two different heads, [N, 3, H, W] in [-1, 1].
+    """
+    maps = [F.normalize(x, dim=1, eps=1e-10) for x in features(images)]
+    weights = []
+    for x in maps:
+        distance = (x - x.roll(1, dims=0)).square().sum(dim=1).mean()
+        weights.append(1 / (len(maps) * distance))
+    features.layer_weights.copy_(torch.stack(weights))
+
+
+@torch.no_grad()
+def score_clay_features(
+    features: ClayFeatures, seeds: Sequence[int], *, resolution: int = 64
+) -> FeatureScores:
+    """Measure a network on rendered heads it has not seen.
+
+    Args:
+        features: The network, in eval mode.
+        seeds: Heads that are not in its training archive.
+        resolution: Side of the pictures in pixels.
+    """
+    truth = sample_factors(seeds)
+    factors, landmarks = [], []
+    for rows in truth.split(64):
+        images = render(rows, resolution=resolution).image
+        prediction = features.predict(images)
+        factors.append(prediction.factors)
+        landmarks.append(prediction.landmarks)
+    predicted = torch.cat(factors)
+    style = truth[:, FACTOR_INDEX["hair_style"]]
+    r2 = {}
+    for index, factor in enumerate(FACTORS):
+        seen = style > 0 if factor.name == "hair_length" else torch.ones_like(style).bool()
+        true, error = truth[seen, index].double(), (predicted - truth)[seen, index].double()
+        if factor.unit == "turn":
+            error = (error + 0.5) % 1 - 0.5
+        r2[factor.name] = float(1 - error.square().sum() / (true - true.mean()).square().sum())
+    misses = (torch.cat(landmarks) - _landmark_fractions(truth)).norm(dim=-1)
+    right = (predicted[:, FACTOR_INDEX["hair_style"]] == style).float().mean()
+    return FeatureScores(r2, float(right), float(misses.mean() * resolution), resolution)
+
+
+def save_clay_features(path: Path | str, features: ClayFeatures, scores: FeatureScores) -> None:
+    """Write a network in half precision with its figures in the metadata, atomically."""
+    state = {key: value.half().contiguous() for key, value in features.state_dict().items()}
+    metadata = {"ganedit": json.dumps({"format": "clay-features", **dataclasses.asdict(scores)})}
+    write_atomic(path, lambda partial: save_file(state, partial, metadata=metadata))
+
+
+def _landmark_fractions(factors: Tensor) -> Tensor:
+    """Where the landmarks of heads fall, as fractions of the picture's side, [N, L, 2]."""
+    yaw, pitch = factors[:, FACTOR_INDEX["yaw"]], factors[:, FACTOR_INDEX["pitch"]]
+    camera = camera_label(look_at_pose(yaw, pitch, radius=CAMERA_RADIUS))
+    return project_points(camera, landmark_positions(factors))
+
+
+def _mirror_truth(factors: Tensor, landmarks: Tensor, mirror: Tensor) -> tuple[Tensor, Tensor]:
+    """Truth of pictures after flipping those where ``mirror`` is set."""
+    sign = torch.ones(len(FACTORS))
+    sign[[FACTOR_INDEX["yaw"], FACTOR_INDEX["light"]]] = -1
+    flipped = landmarks[:, _MIRRORED] * torch.tensor([-1.0, 1.0]) + torch.tensor([1.0, 0.0])
+    return (
+        torch.where(mirror[:, None], factors * sign, factors),
+        torch.where(mirror[:, None, None], flipped, landmarks),
+    )
+
+
+def _distort(images: Tensor, random: torch.Generator) -> Tensor:
+    """Brightness, contrast, blur and noise, each by its own amount a picture."""
+    n = len(images)
+    gain, shift, noise, blur = torch.rand(4, n, 1, 1, 1, generator=random)
+    images = images * (0.88 + 0.24 * gain) + 0.16 * (shift - 0.5)
+    soft = F.interpolate(F.avg_pool2d(images, 2), scale_factor=2.0, mode="bilinear")
+    images = torch.lerp(images, soft, (2 * blur - 1).clamp(min=0) * 0.8)
+    grain = torch.randn(images.shape, generator=random)
+    return (images + 0.08 * noise**2 * grain).clamp(-1, 1)
+
+
+def _loss(
+    scaled: Tensor,
+    styles: Tensor,
+    turns: Tensor,
+    points: Tensor,
+    truth: Tensor,
+    landmarks: Tensor,
+) -> Tensor:
+    """Squared error of factors and landmarks, cross entropy of glasses and hair style."""
+    low = truth.new_tensor([factor.low for factor in FACTORS])
+    high = truth.new_tensor([factor.high for factor in FACTORS])
+    target = (truth - low) / (high - low)
+    style, glasses = FACTOR_INDEX["hair_style"], FACTOR_INDEX["glasses"]
+    weight = torch.ones_like(target)
+    weight[:, [style, glasses, *TURNS]] = 0
+    weight[:, FACTOR_INDEX["hair_length"]] = (truth[:, style] > 0).float()
+    factor_loss = (weight * (scaled - target).square()).sum(dim=1).mean()
+    style_loss = F.cross_entropy(styles, truth[:, style].round().long())
+    glasses_loss = F.binary_cross_entropy_with_logits(scaled[:, glasses], truth[:, glasses])
+    angle = 2 * math.pi * truth[:, TURNS]
+    circle = torch.stack([angle.cos(), angle.sin()], dim=-1)  # [N, turns, 2]
+    turn_loss = 0.25 * (turns - circle).square().sum(dim=(1, 2)).mean()
+    landmark_loss = (points - landmarks).square().sum(dim=(1, 2)).mean()
+    return factor_loss + turn_loss + 0.05 * style_loss + 0.05 * glasses_loss + 20 * landmark_loss

@@ -1,0 +1,138 @@
+"""What a training leaves in its folder: networks, sample grids and statistics."""
+
+import json
+import resource
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganedit.checkpoints import save_network
+from ganedit.data.dataset import ImageDataset
+from ganedit.errors import GaneditError
+from ganedit.generators import StyleGAN2Generator
+from ganedit.io.files import make_folder, write_bytes
+from ganedit.io.images import image_grid, write_image
+from ganedit.runtime import seeded_normal
+from ganedit.training.config import TrainingConfig
+from ganedit.training.state import STATE_FILE, TrainingState, save_state
+
+OPTIONS_FILE = "training_options.json"
+STATS_FILE = "stats.jsonl"
+METRICS_FILE = "metrics.jsonl"
+LOG_FILE = "log.txt"
+
+
+def claim_folder(out: Path) -> None:
+    """Make the output folder, or accept one that a training wrote.
+
+    Raises:
+        GaneditError: It holds something else, or cannot be made.
+    """
+    make_folder(out)
+    if any(out.iterdir()) and not (out / OPTIONS_FILE).is_file():
+        raise GaneditError(f"{out}: holds files of something else; choose another --out")
+
+
+def write_options(config: TrainingConfig) -> None:
+    """Write the options beside the results."""
+    write_bytes(config.out / OPTIONS_FILE, f"{config}\n".encode())
+
+
+def keep_lines_until(path: Path, images: int) -> None:
+    """Drop the lines of a `.jsonl` file that a resumed run, now at ``images``, will write again."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)["images"] <= images:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError):
+            continue  # a line that a kill cut short
+    write_bytes(path, "".join(kept).encode())
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line to a text file.
+
+    Raises:
+        GaneditError: The system refused.
+    """
+    try:
+        with path.open("a") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        raise GaneditError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def write_reals(config: TrainingConfig, dataset: ImageDataset) -> None:
+    """Write ``reals.png``: evenly spread pictures of the data."""
+    count = config.grid_columns * config.grid_rows
+    chosen = torch.linspace(0, len(dataset) - 1, count).round().long()
+    sheet = image_grid(dataset.batch(chosen), columns=config.grid_columns)
+    write_image(config.out / "reals.png", sheet)
+
+
+def write_snapshot(config: TrainingConfig, state: TrainingState, dataset: ImageDataset) -> Path:
+    """Write the network, a grid of samples and the state to resume from; returns the network."""
+    mark = f"{state.images // 1000:06d}"
+    sheet = image_grid(_samples(config, state.averaged, dataset), columns=config.grid_columns)
+    write_image(config.out / f"fakes{mark}.png", sheet)
+    path = config.out / f"network-snapshot-{mark}.safetensors"
+    save_network(
+        path,
+        state.averaged,
+        discriminator=state.discriminator,
+        provenance=_provenance(config, state, dataset),
+    )
+    save_state(config.out / STATE_FILE, state, config)
+    return path
+
+
+def peak_memory_gib() -> float:
+    """Return the most memory that this process has held, in GiB; on the GPU if it uses one."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return float(torch.cuda.max_memory_allocated()) / 2**30
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+@torch.no_grad()
+def _samples(
+    config: TrainingConfig, generator: StyleGAN2Generator, dataset: ImageDataset
+) -> Tensor:
+    """Return pictures of the seeds 0, 1, ..., [N, 3, R, R] on the CPU."""
+    device = generator.w_avg.device
+    seeds = range(config.grid_columns * config.grid_rows)
+    rows = []
+    for start in range(0, len(seeds), config.batch):
+        part = seeds[start : start + config.batch]
+        z = seeded_normal(part, [generator.z_dim], device=device)
+        c = None
+        if generator.c_dim:
+            assert dataset.labels is not None
+            c = dataset.labels[[seed % len(dataset) for seed in part]].to(device)
+        rows.append(generator.synthesize(generator.map(z, c)).cpu())
+    return torch.cat(rows)
+
+
+def _provenance(
+    config: TrainingConfig, state: TrainingState, dataset: ImageDataset
+) -> dict[str, Any]:
+    """Return how a network came to be, without this machine's paths."""
+    local = ("data", "out", "init", "threads", "device", "max_minutes")
+    options = {name: value for name, value in config.to_json().items() if name not in local}
+    return {
+        "made_by": f"ganedit {version('ganedit')}, torch {torch.__version__}",
+        "command": "ganedit train",
+        "data": config.data.name,
+        "pictures": len(dataset),
+        "images": state.images,
+        "hours": round(state.seconds / 3600, 2),
+        "init": config.init.name if config.init else None,
+        "options": options,
+    }

@@ -1,0 +1,216 @@
+"""Everything that a training changes while it runs, and its way to disk and back."""
+
+import copy
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganedit.checkpoints import load_discriminator, load_network
+from ganedit.errors import GaneditError
+from ganedit.generators import StyleGAN2Discriminator, StyleGAN2Generator
+from ganedit.io.files import write_atomic
+from ganedit.training.config import TrainingConfig
+from ganedit.training.freeze import freeze_layers
+
+STATE_FILE = "training-state.pt"
+_FORMAT = "ganedit-training"
+# What torch's restricted reader raises on damaged bytes, besides OSError.
+_BROKEN = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    KeyError,
+    IndexError,
+    ValueError,
+    TypeError,
+    AttributeError,
+)
+_COUNTERS = ("step", "images", "seconds", "augment_p", "sign_sum", "sign_count")
+
+
+@dataclass
+class TrainingState:
+    """Networks, optimisers and counters.
+
+    Random numbers are no part of it: every step seeds them anew from (seed, step), so a resumed
+    run draws what the uninterrupted one would have drawn.
+
+    Attributes:
+        generator: The network that is trained.
+        discriminator: Its opponent.
+        averaged: Exponential moving average of the generator; what is kept.
+        generator_optimizer: Adam of the generator.
+        discriminator_optimizer: Adam of the discriminator's unfrozen layers.
+        pl_mean: Running mean of the path length, a scalar.
+        step: Steps done.
+        images: Images shown so far.
+        seconds: Time spent so far, over all processes.
+        augment_p: Probability of each augmentation.
+        sign_sum: Sum of the signs of D(real) since the last adjustment of augment_p.
+        sign_count: Their number.
+    """
+
+    generator: StyleGAN2Generator
+    discriminator: StyleGAN2Discriminator
+    averaged: StyleGAN2Generator
+    generator_optimizer: torch.optim.Optimizer
+    discriminator_optimizer: torch.optim.Optimizer
+    pl_mean: Tensor
+    step: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    augment_p: float = 0.0
+    sign_sum: float = 0.0
+    sign_count: int = 0
+    trainable: list[nn.Parameter] = field(default_factory=list)
+
+
+def initial_state(
+    config: TrainingConfig, *, resolution: int, c_dim: int, device: torch.device
+) -> TrainingState:
+    """Build networks and optimisers, from a seed or from ``config.init``.
+
+    Draws from torch's generators; the caller seeds them.
+
+    Args:
+        config: Resolved options.
+        resolution: Side of the pictures.
+        c_dim: Length of a label; 0 is unconditional.
+        device: Where everything lives.
+
+    Raises:
+        GaneditError: The initial snapshot does not fit the data.
+    """
+    if config.init is None:
+        generator, discriminator = _new_networks(config, resolution=resolution, c_dim=c_dim)
+    else:
+        generator, discriminator = _loaded_networks(config, resolution=resolution, c_dim=c_dim)
+    generator.to(device).train().requires_grad_(True)
+    discriminator.to(device).train()
+    trainable = freeze_layers(discriminator, config.freeze_d)
+    averaged = copy.deepcopy(generator).eval().requires_grad_(False)
+    pl_interval = config.pl_interval if config.pl_weight > 0 else None
+    r1_interval = config.r1_interval if config.r1_gamma else None
+    return TrainingState(
+        generator=generator,
+        discriminator=discriminator,
+        averaged=averaged,
+        generator_optimizer=_adam(config, list(generator.parameters()), pl_interval),
+        discriminator_optimizer=_adam(config, trainable, r1_interval),
+        pl_mean=torch.zeros([], device=device),
+        augment_p=0.0 if config.augment == "off" else config.augment_p,
+        trainable=trainable,
+    )
+
+
+def save_state(path: Path, state: TrainingState, config: TrainingConfig) -> None:
+    """Write everything needed to continue, atomically: the file before stays until replaced."""
+    content = {
+        "format": _FORMAT,
+        "version": 1,
+        "options": config.to_json(),
+        "generator": state.generator.state_dict(),
+        "discriminator": state.discriminator.state_dict(),
+        "averaged": state.averaged.state_dict(),
+        "generator_optimizer": state.generator_optimizer.state_dict(),
+        "discriminator_optimizer": state.discriminator_optimizer.state_dict(),
+        "pl_mean": state.pl_mean,
+        **{name: getattr(state, name) for name in _COUNTERS},
+    }
+    write_atomic(path, lambda partial: torch.save(content, partial))
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Return what `save_state` wrote; only tensors and plain values are ever loaded.
+
+    Raises:
+        GaneditError: The file is missing, damaged or something else.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251  # a room's own file, weights only
+    except FileNotFoundError as error:
+        raise GaneditError(f"{path}: no such file; there is no training to resume") from error
+    except (OSError, *_BROKEN) as error:
+        raise GaneditError(f"{path}: not a readable training state") from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise GaneditError(f"{path}: not a training state of ganedit")
+    return content
+
+
+def restore_state(path: Path, state: TrainingState, content: dict[str, Any]) -> None:
+    """Put what `read_state` returned into ``state``.
+
+    Raises:
+        GaneditError: It belongs to other networks or lacks a part.
+    """
+    parts = ("generator", "discriminator", "averaged", "generator_optimizer")
+    try:
+        for name in (*parts, "discriminator_optimizer"):
+            getattr(state, name).load_state_dict(content[name])
+        state.pl_mean.copy_(content["pl_mean"])
+        for name in _COUNTERS:
+            setattr(state, name, content[name])
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise GaneditError(f"{path}: does not fit this training ({reason:.120})") from error
+
+
+def _new_networks(
+    config: TrainingConfig, *, resolution: int, c_dim: int
+) -> tuple[StyleGAN2Generator, StyleGAN2Discriminator]:
+    generator = StyleGAN2Generator(
+        z_dim=config.z_dim,
+        c_dim=c_dim,
+        w_dim=config.w_dim,
+        img_resolution=resolution,
+        mapping_layers=config.mapping_layers,
+        channel_base=config.channel_base,
+        channel_max=config.channel_max,
+    )
+    discriminator = StyleGAN2Discriminator(
+        c_dim=c_dim,
+        img_resolution=resolution,
+        channel_base=config.channel_base,
+        channel_max=config.channel_max,
+        mbstd_group_size=config.mbstd_group,
+    )
+    return generator, discriminator
+
+
+def _loaded_networks(
+    config: TrainingConfig, *, resolution: int, c_dim: int
+) -> tuple[StyleGAN2Generator, StyleGAN2Discriminator]:
+    source = str(config.init)
+    generator = load_network(source, device="cpu").generator
+    discriminator = load_discriminator(source)
+    if not isinstance(generator, StyleGAN2Generator) or not isinstance(
+        discriminator, StyleGAN2Discriminator
+    ):
+        raise GaneditError(f"{source}: only StyleGAN2 snapshots can start a training")
+    if (generator.img_resolution, generator.c_dim) != (resolution, c_dim):
+        raise GaneditError(
+            f"{source}: makes {generator.img_resolution}-pixel pictures with "
+            f"{generator.c_dim} label numbers; the data has {resolution} and {c_dim}"
+        )
+    discriminator.b4.mbstd_group_size = config.mbstd_group
+    discriminator.config["mbstd_group_size"] = config.mbstd_group
+    return generator, discriminator
+
+
+def _adam(
+    config: TrainingConfig, parameters: list[nn.Parameter], interval: int | None
+) -> torch.optim.Optimizer:
+    """Return Adam with the correction for lazy regularisation (StyleGAN2, appendix B)."""
+    ratio = 1.0 if interval is None else interval / (interval + 1)
+    assert config.learning_rate is not None  # resolved
+    return torch.optim.Adam(
+        parameters,
+        lr=config.learning_rate * ratio,
+        betas=(config.beta1**ratio, config.beta2**ratio),
+        eps=1e-8,
+        fused=True,
+    )

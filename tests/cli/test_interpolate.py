@@ -1,0 +1,150 @@
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import pytest
+import torch
+from PIL import Image
+
+from ganedit.editing import sample, synthesize
+from ganedit.io import load_latent, read_image, save_latent, write_image
+
+
+def frame_count(path: str) -> int:
+    with av.open(path) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def test_latents_bring_their_own_generator(run, latent_paths):
+    result = run("interpolate", *latent_paths[:2], "--frames", "6", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.split() == ["out/interpolation.mp4", "out/run.json"]
+    assert frame_count("out/interpolation.mp4") == 6
+
+
+def test_every_form_is_written_when_asked(run, latent_paths):
+    forms = ["--video", "--gif", "--strip", "--save-latents", "--mode", "slerp", "--loop"]
+    result = run("interpolate", *latent_paths, "--frames", "5", *forms, "--easing", "smooth")
+    assert result.exit_code == 0, result.output
+    assert frame_count("out/interpolation.mp4") == 12
+    with Image.open("out/interpolation.gif") as picture:
+        assert picture.n_frames == 12
+    assert read_image("out/interpolation-strip.png").shape == (1, 3, 16, 9 * 16)
+    assert len(load_latent("out/interpolation.pt")) == 12
+    record = json.loads(Path("out/run.json").read_text())
+    assert record["frames"] == 12
+    assert record["arguments"]["easing"] == "smooth"
+
+
+def test_the_strip_begins_and_ends_with_the_latents(run, latent_paths, latents, network):
+    run("interpolate", *latent_paths[:2], "--frames", "3", "--strip", "--device", "cpu")
+    strip = read_image("out/interpolation-strip.png")
+    for index, latent in ((0, latents[0]), (2, latents[1])):
+        write_image("end.png", next(synthesize(network, latent)))
+        expected = read_image("end.png")
+        shown = strip[..., 16 * index : 16 * index + 16]
+        assert (shown - expected).abs().max() <= 1 / 127 + 1e-6
+
+
+def test_saved_ends_are_the_latents_to_the_bit(run, latent_paths, latents):
+    run("interpolate", *latent_paths, "--frames", "4", "--gif", "--save-latents")
+    path = load_latent("out/interpolation.pt")
+    for index, latent in enumerate(latents):
+        assert torch.equal(path.ws[3 * index], latent.ws[0])
+
+
+def test_weights_make_one_picture(run, latent_paths, latents):
+    result = run("interpolate", *latent_paths, "--weights", "0.5,0.3,0.2", "--device", "cpu")
+    names = ["combination.png", "combination.pt", "run.json"]
+    assert result.stdout.split() == [f"out/{name}" for name in names]
+    expected = sum(w * k.ws for w, k in zip((0.5, 0.3, 0.2), latents, strict=True))
+    torch.testing.assert_close(load_latent("out/combination.pt").ws, expected)
+
+
+def test_seeds_stand_for_what_generate_makes_of_them(run, network_path, network):
+    arguments = ["--network", network_path, "--frames", "2", "--save-latents", "--strip"]
+    result = run("interpolate", "3", "42", *arguments, "--trunc", "0.5", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    path = load_latent("out/interpolation.pt")
+    torch.testing.assert_close(path.ws, sample(network, [3, 42], truncation_psi=0.5).ws)
+
+
+# Bad input
+
+
+def test_one_latent_is_not_enough(fails, latent_paths):
+    assert "two or more" in fails("interpolate", latent_paths[0])
+
+
+def test_no_latent_is_a_usage_error(fails):
+    assert "LATENT" in fails("interpolate", code=2)
+
+
+@pytest.mark.parametrize("weights", ["0.5,0.3,0.1", "1,1,1", "nan,1,0"])
+def test_weights_that_do_not_sum_to_one_are_one_line(fails, latent_paths, weights):
+    assert "sum to 1" in fails("interpolate", *latent_paths, "--weights", weights)
+
+
+def test_weights_of_the_wrong_number_are_one_line(fails, latent_paths):
+    assert "3 latents need 3 weights" in fails("interpolate", *latent_paths, "--weights", "1,0")
+
+
+@pytest.mark.parametrize("extra", [["--weights", "a,b"], ["--weights", "0.5,0.5", "--loop"]])
+def test_senseless_weights_are_usage_errors(fails, latent_paths, extra):
+    assert "weights" in fails("interpolate", *latent_paths[:2], *extra, code=2)
+
+
+@pytest.mark.parametrize("frames", ["0", "1", "-5", "many"])
+def test_too_few_frames_are_usage_errors(fails, latent_paths, frames):
+    assert "frames" in fails("interpolate", *latent_paths, "--frames", frames, code=2)
+
+
+class Evil:
+    def __reduce__(self):
+        return Path.mkdir, (Path("trap"),)
+
+
+def test_files_that_are_no_latents_are_one_line(fails, latent_paths, latents, tmp_path):
+    good, bad = latent_paths[0], tmp_path / "bad.pt"
+    nan = replace(latents[0], ws=torch.full_like(latents[0].ws, torch.nan))
+    save_latent(tmp_path / "nan.pt", nan)
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "other.pt")
+    cases = {
+        b"": "empty",
+        b"hello": "not a latent",
+        pickle.dumps(Evil()): "not a latent",
+        good.read_bytes()[:500]: "broken",
+        (tmp_path / "nan.pt").read_bytes(): "NaN",
+        (tmp_path / "other.pt").read_bytes(): "not a latent",
+    }
+    for content, reason in cases.items():
+        bad.write_bytes(content)
+        assert reason in fails("interpolate", good, bad)
+    assert "no such file" in fails("interpolate", good, "absent.pt")
+    assert not Path("trap").exists()
+
+
+def test_latents_of_another_generator_are_one_line(
+    fails, latent_paths, other_network_path, wide_network_path, latents, tmp_path
+):
+    line = fails("interpolate", *latent_paths, "--network", other_network_path)
+    assert "a.pt: made with another generator" in line
+    line = fails("interpolate", *latent_paths, "--network", wide_network_path)
+    assert "a.pt: its shape is" in line
+    stranger = tmp_path / "stranger.pt"
+    save_latent(stranger, replace(latents[0], fingerprint="sha256:" + 64 * "0"))
+    assert "another generator" in fails("interpolate", latent_paths[0], stranger)
+    short = tmp_path / "short.pt"
+    save_latent(short, replace(latents[0], ws=latents[0].ws[:, :3]))
+    assert "short.pt: its shape is 3x16" in fails("interpolate", latent_paths[0], short)
+
+
+def test_a_lost_generator_is_one_line_and_can_be_named(run, fails, latents, network_path, tmp_path):
+    paths = [tmp_path / name for name in ("a.pt", "b.pt")]
+    for path, latent in zip(paths, latents, strict=False):
+        save_latent(path, replace(latent, network="gone.safetensors"))
+    assert "name it with --network" in fails("interpolate", *paths)
+    named = ["--network", network_path, "--frames", "2", "--strip"]
+    assert run("interpolate", *paths, *named).exit_code == 0

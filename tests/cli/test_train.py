@@ -1,0 +1,79 @@
+import inspect
+import json
+
+import torch
+
+from ganedit.cli.train import train as command
+from ganedit.io.images import write_image
+from ganedit.training.config import TrainingConfig, field_of
+
+_OPTIONS = {
+    "--batch": 4,
+    "--z-dim": 8,
+    "--w-dim": 8,
+    "--channel-base": 64,
+    "--channel-max": 8,
+    "--grid": "2x2",
+    "--device": "cpu",
+    "--dtype": "float32",
+    "--threads": 1,
+}
+TINY = [word for option in _OPTIONS.items() for word in option]
+
+
+def write_pictures(folder, count=4, side=16):
+    for index in range(count):
+        write_image(folder / f"{index}.png", torch.rand(1, 3, side, side) * 2 - 1)
+    return folder
+
+
+def test_train_writes_a_snapshot_that_generate_reads(run, tmp_path):
+    data = write_pictures(tmp_path / "data")
+    result = run("train", "--data", data, "--out", "run", "--kimg", 0.004, *TINY)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == ["run/network-snapshot-000000.safetensors"]
+    made = run("generate", "--network", result.stdout.strip(), "--seeds", 3, "--device", "cpu")
+    assert made.exit_code == 0, made.output
+
+
+def test_dry_run_shows_options_and_sizes_and_writes_nothing(run, tmp_path):
+    data = write_pictures(tmp_path / "data")
+    result = run("train", "--data", data, "--out", tmp_path / "run", "--dry-run", *TINY)
+    assert result.exit_code == 0, result.output
+    shown = json.loads(result.stdout)
+    assert shown["resolution"] == 16
+    assert shown["options"]["r1_gamma"] == 0.0002 * 16**2 / 4
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_options_and_data_are_one_line(fails, tmp_path):
+    data = write_pictures(tmp_path / "data")
+    odd = write_pictures(tmp_path / "odd", side=12)
+    assert "--batch" in fails("train", "--data", data, "--out", "run", "--batch", 0)
+    assert "power of two" in fails("train", "--data", odd, "--out", "run", *TINY)
+    assert "no such file" in fails("train", "--data", "missing.zip", "--out", "run")
+    assert "no labels" in fails("train", "--data", data, "--out", "run", "--cond", *TINY)
+    assert "no training to resume" in fails(
+        "train", "--data", data, "--out", "run", "--resume", "nowhere", *TINY
+    )
+    fails("train", "--data", data, code=2)
+
+
+def test_the_commands_defaults_are_the_librarys():
+    library = TrainingConfig(data="d", out="o")
+    apart = {"data", "out", "resume", "evaluate", "dry_run"}
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name == "grid":
+            assert parameter.default == f"{library.grid_columns}x{library.grid_rows}"
+        elif name not in apart:
+            assert parameter.default == getattr(library, field_of(name)), name
+
+
+def test_an_interrupted_training_exits_with_130(run, tmp_path, monkeypatch):
+    from ganedit.training import TrainingResult
+
+    stopped = TrainingResult("interrupted", 8, 1.0, tmp_path / "snapshot.safetensors", {})
+    monkeypatch.setattr("ganedit.training.train", lambda *_, **__: stopped)
+    result = run("train", "--data", tmp_path, "--out", tmp_path)
+    assert result.exit_code == 130
+    assert "the same command goes on" in result.stderr

@@ -1,0 +1,246 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from ganedit.checkpoints import Network
+from ganedit.errors import GaneditError
+from ganedit.inversion import DOMAIN_GAP_LIMIT, default_perceptual, optimize, project
+from ganedit.losses import PerceptualDistance
+from tests.conftest import make_generator
+
+
+class Pyramid(nn.Module):
+    """The picture at three scales: features without weights."""
+
+    def forward(self, images):
+        half = nn.functional.avg_pool2d(images, 2)
+        return [images, half, nn.functional.avg_pool2d(half, 2)]
+
+
+@pytest.fixture(scope="module")
+def perceptual():
+    return PerceptualDistance(Pyramid(), [torch.tensor(1.0)] * 3, unit_length=False, name="pyramid")
+
+
+@pytest.fixture(scope="module")
+def planted(generator):
+    """Latents of random z, and their pictures."""
+    z = torch.randn(4, 16, generator=torch.Generator().manual_seed(5))
+    ws = generator.map(z)
+    return ws, generator.synthesize(ws)
+
+
+@pytest.mark.parametrize("space", ["w", "w+"])
+def test_a_planted_picture_is_recovered(generator, planted, perceptual, space):
+    found = project(
+        generator,
+        planted[1],
+        perceptual=perceptual,
+        space=space,
+        steps=150,
+        optimize_noise=False,
+    )
+    assert _relative(found, planted) < 0.03
+    assert found.ws.shape == planted[0].shape
+    if space == "w":
+        assert torch.equal(found.ws, found.ws[:, :1].expand_as(found.ws))
+    assert found.noise is None
+
+
+def _relative(found, planted):
+    error = (found.images - planted[1]).square().mean(dim=(1, 2, 3))
+    return float((error / planted[1].var(dim=(1, 2, 3))).max())
+
+
+def test_w_finds_the_planted_latent_itself(generator, planted, perceptual):
+    found = project(
+        generator, planted[1], perceptual=perceptual, space="w", steps=250, optimize_noise=False
+    )
+    spread = generator.map(torch.randn(1000, 16))[:, 0].std(dim=0).norm()
+    miss = (found.ws[:, 0] - planted[0][:, 0]).norm(dim=1) / spread
+    assert miss.median() < 0.05
+
+
+def test_the_result_renders_to_the_returned_picture(generator, planted, perceptual):
+    found = project(generator, planted[1], perceptual=perceptual, steps=20)
+    assert [tuple(x.shape) for x in found.noise] == [(4, 1, *s) for s in generator.noise_shapes]
+    assert torch.equal(generator.synthesize(found.ws, noise=found.noise), found.images)
+    loss = perceptual(found.images, planted[1]) + 10 * (found.images - planted[1]).square().mean(
+        dim=(1, 2, 3)
+    )
+    torch.testing.assert_close(loss, found.history.amin(dim=0), rtol=1e-4, atol=1e-6)
+
+
+def test_the_best_step_wins_even_when_later_ones_are_worse(
+    generator, planted, perceptual, monkeypatch
+):
+    monkeypatch.setattr(
+        optimize._Schedule, "learning_rate", lambda self: 1 + 100 * self.position**2
+    )
+    found = project(generator, planted[1], perceptual=perceptual, steps=40, patience=40)
+    assert torch.equal(found.best_step, found.history.argmin(dim=0))
+    assert bool((found.history[-1] > found.history.amin(dim=0)).all())
+
+
+def test_a_photo_does_not_depend_on_its_neighbours(generator, planted, perceptual):
+    settings = {"perceptual": perceptual, "steps": 60}
+    together = project(generator, planted[1], **settings)
+    reversed_ = project(generator, planted[1].flip(0), **settings)
+    torch.testing.assert_close(together.ws, reversed_.ws.flip(0), rtol=1e-2, atol=1e-2)
+    for row in (0, 3):
+        alone = project(generator, planted[1][row : row + 1], **settings)
+        torch.testing.assert_close(alone.history[:5], together.history[:5, row : row + 1])
+        torch.testing.assert_close(alone.ws, together.ws[row : row + 1], rtol=1e-2, atol=1e-2)
+
+
+def test_an_early_stop_of_a_neighbour_changes_nothing(generator, perceptual, planted):
+    flat = torch.zeros_like(planted[1][:1])
+    settings = {"perceptual": perceptual, "steps": 80, "patience": 8, "optimize_noise": False}
+    pair = project(generator, torch.cat([planted[1][:1], flat]), **settings)
+    alone = project(generator, planted[1][:1], **settings)
+    length = len(alone.history)
+    assert torch.equal(pair.history[:length, 0].isnan(), alone.history[:, 0].isnan())
+    torch.testing.assert_close(pair.images[:1], alone.images, rtol=1e-2, atol=1e-2)
+
+
+def test_seeds_decide_the_noise(generator, planted, perceptual):
+    target = planted[1][:1].expand(2, -1, -1, -1)
+    same = project(generator, target, perceptual=perceptual, steps=5)
+    other = project(generator, target, perceptual=perceptual, steps=5, seeds=[0, 1])
+    assert torch.allclose(same.ws[0], same.ws[1], atol=1e-4)
+    assert not torch.allclose(other.ws[0], other.ws[1], atol=1e-4)
+    assert torch.allclose(same.ws[0], other.ws[0], atol=1e-4)
+
+
+def test_a_plateau_stops_early(generator, perceptual):
+    unreachable = torch.full((1, 3, 16, 16), 0.5)
+    found = project(
+        generator,
+        unreachable,
+        perceptual=perceptual,
+        steps=2000,
+        patience=10,
+        initial_learning_rate=1e-9,
+        latent_noise=0.0,
+        optimize_noise=False,
+    )
+    # The first loss, ten steps on the plateau, ten more in the ramp-down.
+    assert len(found.history) == 21
+
+
+def test_the_schedule_of_the_reference():
+    schedule = optimize._Schedule(1, steps=1000, patience=10**6)
+    rates, noise = [], []
+    for step in range(1000):
+        rates.append(float(schedule.learning_rate()))
+        noise.append(float(schedule.latent_noise()))
+        schedule.advance(torch.tensor([1.0 / (step + 1)]))
+    assert schedule.finished
+    for step, rate in enumerate(rates):
+        t = step / 1000
+        down = 0.5 - 0.5 * math.cos(math.pi * min(1, (1 - t) / 0.25))
+        assert rate == pytest.approx(down * min(1, (step + 0.5) / 1000 / 0.05), abs=1e-6)
+        assert noise[step] == pytest.approx(max(0, 1 - t / 0.75) ** 2, abs=1e-6)
+
+
+def test_time_is_kept_and_the_schedule_still_ends(generator, planted, perceptual, monkeypatch):
+    clock = iter(i * 0.01 for i in range(10**6))
+    monkeypatch.setattr(optimize.time, "monotonic", lambda: next(clock))
+    rates = []
+    original = optimize._Schedule.learning_rate
+
+    def spy(self):
+        rates.append(float(original(self)[0]))
+        return original(self)
+
+    monkeypatch.setattr(optimize._Schedule, "learning_rate", spy)
+    found = project(generator, planted[1], perceptual=perceptual, steps=100_000, max_seconds=0.5)
+    assert 45 <= len(found.history) <= 50
+    assert rates[-1] < 0.05 < max(rates)
+    once = project(generator, planted[1], perceptual=perceptual, max_seconds=1e-9)
+    assert len(once.history) == 1
+    assert bool(once.ws.isfinite().all())
+
+
+def test_progress_carries_detached_tensors(generator, planted, perceptual):
+    seen = []
+    project(
+        generator,
+        planted[1],
+        perceptual=perceptual,
+        steps=3,
+        on_step=lambda step, total, values: seen.append((step, total, values)),
+    )
+    assert [(step, total) for step, total, _ in seen] == [(1, 3), (2, 3), (3, 3)]
+    assert seen[0][2]["images"].shape == (4, 3, 16, 16)
+    assert not any(v.requires_grad for _, _, values in seen for v in values.values())
+
+
+def test_optimised_noise_stays_white_and_normal(generator, planted, perceptual):
+    found = project(generator, planted[1], perceptual=perceptual, steps=100)
+    for x in found.noise:
+        torch.testing.assert_close(x.mean(dim=(1, 2, 3)), torch.zeros(4), atol=1e-5, rtol=0)
+        torch.testing.assert_close(x.square().mean(dim=(1, 2, 3)), torch.ones(4))
+
+
+def test_weights_and_targets_stay_untouched(planted, perceptual):
+    generator = make_generator().requires_grad_(True)
+    state = {key: value.clone() for key, value in generator.state_dict().items()}
+    targets = planted[1].clone()
+    project(generator, targets, perceptual=perceptual, steps=3)
+    assert torch.equal(targets, planted[1])
+    assert all(p.grad is None for p in generator.parameters())
+    assert all(torch.equal(v, state[k]) for k, v in generator.state_dict().items())
+
+
+def test_far_pictures_are_told_from_the_generators_own(generator, planted, perceptual):
+    stripes = torch.ones(1, 3, 16, 16) * 4
+    stripes[..., ::2] = -4
+    gap = project(
+        generator, torch.cat([planted[1], stripes]), perceptual=perceptual, steps=1
+    ).domain_gap
+    assert gap[:4].max() < DOMAIN_GAP_LIMIT < gap[4]
+
+
+def test_pulling_towards_the_average_shortens_latents(generator, planted, perceptual):
+    free = project(generator, planted[1], perceptual=perceptual, steps=50)
+    held = project(generator, planted[1], perceptual=perceptual, steps=50, average_weight=10.0)
+    centre = free.ws.new_tensor(0) + generator.map(torch.randn(1000, 16))[:, 0].mean(dim=0)
+    assert (held.ws - centre).norm() < 0.7 * (free.ws - centre).norm()
+
+
+def test_faulty_arguments(generator, planted, perceptual):
+    target = planted[1]
+
+    def message(images=target, network=generator, **settings):
+        with pytest.raises(ValueError, match=r".") as caught:
+            project(network, images, perceptual=perceptual, **settings)
+        return str(caught.value)
+
+    assert "targets: expected [N, 3, 16, 16]" in message(target[..., :8])
+    assert "targets" in message(target[:0])
+    assert "space" in message(space="s")
+    assert "steps" in message(steps=0)
+    assert "seeds: expected 4, got 1" in message(seeds=[0])
+    assert "max_seconds" in message(max_seconds=0)
+
+
+def test_networks_that_cannot_be_projected_into(planted, perceptual):
+    with pytest.raises(GaneditError, match="conditional"):
+        project(make_generator(c_dim=3), planted[1], perceptual=perceptual)
+    broken = make_generator()
+    broken.synthesis.b4.const.fill_(1e38)
+    broken.synthesis.b16.torgb.weight.fill_(1e38)
+    with pytest.raises(GaneditError, match="not finite"):
+        project(broken, planted[1], perceptual=perceptual, steps=2)
+
+
+def test_auto_takes_the_clay_space_only_where_it_belongs(generator):
+    def choose(source, provenance):
+        return default_perceptual(Network(generator, source, "", {"provenance": provenance}))
+
+    assert choose("clay", {}) == "clay"
+    assert choose("x.safetensors", {"perceptual": "clay"}) == "clay"
+    assert choose("x.safetensors", {}) == "lpips"

@@ -1,0 +1,177 @@
+import io
+import os
+import pickle
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ganedit.errors import GaneditError
+from ganedit.io import Latent, check_latent, load_latent, save_latent
+
+
+@pytest.fixture
+def latent() -> Latent:
+    return Latent(
+        ws=torch.randn(2, 6, 16),
+        space="w+",
+        fingerprint="sha256:abc",
+        network="clay",
+        noise=(torch.randn(2, 1, 4, 4), torch.randn(1, 1, 8, 8)),
+        names=("ann", "bo"),
+    )
+
+
+def stored(latent: Latent, **changes: object) -> bytes:
+    content = {
+        "format": "ganedit-latent",
+        "version": 1,
+        "ws": latent.ws,
+        "space": latent.space,
+        "generator": {"fingerprint": latent.fingerprint, "network": latent.network},
+        "noise": None,
+        "names": list(latent.names),
+    } | changes
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def test_a_latent_survives_the_round_trip_to_the_bit(tmp_path, latent):
+    save_latent(tmp_path / "a.pt", latent)
+    loaded = load_latent(tmp_path / "a.pt")
+    assert torch.equal(loaded.ws, latent.ws)
+    assert all(torch.equal(a, b) for a, b in zip(loaded.noise, latent.noise, strict=True))
+    assert replace(loaded, ws=latent.ws, noise=latent.noise) == latent
+
+
+def test_a_row_is_saved_without_its_neighbours(tmp_path, latent):
+    big = replace(latent, ws=torch.randn(2, 6, 16).repeat(500, 1, 1), noise=None, names=())
+    save_latent(tmp_path / "a.pt", big.row(3))
+    assert (tmp_path / "a.pt").stat().st_size < 5000
+
+
+def test_the_file_is_the_documented_dict(tmp_path, latent):
+    save_latent(tmp_path / "a.pt", latent)
+    content = torch.load(tmp_path / "a.pt", weights_only=True)  # noqa: TID251 - checks the format
+    assert set(content) == {"format", "version", "ws", "space", "generator", "noise", "names"}
+    assert content["generator"] == {"fingerprint": "sha256:abc", "network": "clay"}
+
+
+class Evil:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("legacy", [False, True, None])
+def test_a_malicious_pickle_is_refused_and_never_run(tmp_path, latent, legacy):
+    trap = tmp_path / "trap"
+    path = tmp_path / "evil.pt"
+    if legacy is None:
+        path.write_bytes(pickle.dumps(Evil(trap)))
+    else:
+        torch.save(
+            {"format": "ganedit-latent", "ws": Evil(trap)},
+            path,
+            _use_new_zipfile_serialization=not legacy,
+        )
+    with pytest.raises(GaneditError, match=r"nothing .*was run") as caught:
+        load_latent(path)
+    assert not trap.exists()
+    assert "\n" not in str(caught.value)
+    if legacy is False:
+        assert "mkdir" in str(caught.value)
+
+
+def bad_cases(latent: Latent) -> dict[str, tuple[bytes, str]]:
+    nan = latent.ws.clone()
+    nan[0, 0, 0] = float("nan")
+    good = stored(latent)
+    spot = good.find(latent.ws.numpy().tobytes())
+    flipped = good[:spot] + bytes([good[spot] ^ 1]) + good[spot + 1 :]
+    tensor_only = io.BytesIO()
+    torch.save(latent.ws, tensor_only)
+    other_zip = io.BytesIO()
+    with zipfile.ZipFile(other_zip, "w") as archive:
+        archive.writestr("a.txt", "hello")
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(10**7))
+    npz = io.BytesIO()
+    np.savez(npz, w=latent.ws.numpy())
+    wide = torch.zeros(1).expand(10**5, 10**5, 16)
+    return {
+        "empty": (b"", "empty"),
+        "text": (b"hello", "not a latent"),
+        "truncated": (good[: len(good) // 2], "broken"),
+        "flipped bit": (flipped, "checksum"),
+        "tensor": (tensor_only.getvalue(), "not a latent that ganedit wrote"),
+        "other zip": (other_zip.getvalue(), "some other zip"),
+        "npz": (npz.getvalue(), "some other zip"),
+        "zip bomb": (bomb.getvalue(), "unpacks to more"),
+        "stride bomb": (stored(latent, ws=wide), "more than the file can hold"),
+        "nan": (stored(latent, ws=nan), "NaN"),
+        "infinite noise": (stored(latent, noise=[torch.full((1, 1, 4, 4), torch.inf)]), "NaN"),
+        "no ws": (stored(latent, ws=None), "expected a tensor"),
+        "integers": (stored(latent, ws=torch.ones(2, 6, 16, dtype=torch.int64)), "floating"),
+        "flat": (stored(latent, ws=torch.ones(16)), r"\[N, num_ws, w_dim\]"),
+        "no rows": (stored(latent, ws=torch.ones(0, 6, 16), names=[]), "num_ws"),
+        "sparse": (stored(latent, ws=torch.ones(2, 6, 16).to_sparse()), "expected a tensor"),
+        "space": (stored(latent, space="z"), "space"),
+        "version": (stored(latent, version=99), "version 99"),
+        "no generator": (stored(latent, generator=None), "which generator"),
+        "names": (stored(latent, names=["one"]), "names"),
+        "noise shape": (stored(latent, noise=[torch.ones(3, 1, 4, 4)]), "noise"),
+        "noise type": (stored(latent, noise={"a": 1}), "noise"),
+    }
+
+
+CASES = list(bad_cases(Latent(torch.zeros(2, 6, 16), "w+", "f", "n", names=("a", "b"))))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_latents_are_refused_in_one_line(tmp_path, latent, case):
+    content, reason = bad_cases(latent)[case]
+    path = tmp_path / "bad.pt"
+    path.write_bytes(content)
+    with pytest.raises(GaneditError, match=reason) as caught:
+        load_latent(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_files_folders_and_huge_files_are_refused(tmp_path):
+    with pytest.raises(GaneditError, match="no such file"):
+        load_latent(tmp_path / "absent.pt")
+    with pytest.raises(GaneditError, match="folder"):
+        load_latent(tmp_path)
+    with (tmp_path / "huge.pt").open("wb") as huge:
+        huge.truncate(2**30)  # sparse: takes no room
+    with pytest.raises(GaneditError, match="too large"):
+        load_latent(tmp_path / "huge.pt")
+
+
+def test_half_precision_is_read_as_float32(tmp_path, latent):
+    (tmp_path / "a.pt").write_bytes(stored(latent, ws=latent.ws.half()))
+    assert load_latent(tmp_path / "a.pt").ws.dtype == torch.float32
+
+
+def test_a_latent_of_another_generator_or_shape_is_refused(latent):
+    fits = {"fingerprint": "sha256:abc", "num_ws": 6, "w_dim": 16, "network": "clay"}
+    check_latent(latent, **fits)
+    with pytest.raises(GaneditError, match="ann: its shape is 6x16, but clay takes 10x16"):
+        check_latent(latent, **(fits | {"num_ws": 10}))
+    with pytest.raises(GaneditError, match="another generator"):
+        check_latent(latent, **(fits | {"fingerprint": "sha256:def"}))
+
+
+def test_wrong_fields_are_programming_errors(latent):
+    with pytest.raises(ValueError, match="ws"):
+        replace(latent, ws=latent.ws.double())
+    with pytest.raises(ValueError, match="names"):
+        replace(latent, names=("only one",))

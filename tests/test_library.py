@@ -1,0 +1,24 @@
+import torch
+
+import ganedit
+
+
+def test_the_library_does_in_a_few_lines_what_the_commands_do(tmp_path, network_path):
+    network = ganedit.load(network_path, device="cpu")
+    latent = ganedit.sample(network, [3, 42], truncation_psi=0.7)
+    ganedit.save_latent(tmp_path / "a.pt", latent)
+    path = ganedit.interpolate([ganedit.load_latent(tmp_path / "a.pt")], frames=5)
+    frames = list(ganedit.synthesize(network, path))
+    ganedit.write_video(tmp_path / "a.mp4", frames)
+    ganedit.write_gif(tmp_path / "a.gif", frames)
+    ganedit.write_image(tmp_path / "a.png", ganedit.image_grid(torch.cat(frames), columns=5))
+    assert ganedit.read_image(tmp_path / "a.png").shape == (1, 3, 16, 80)
+    mixed = ganedit.mix(latent.row(0), latent.row(1), layers=[0, 1])
+    assert mixed.ws.shape == latent.ws[:1].shape
+    half = ganedit.combine([latent], [0.5, 0.5])
+    torch.testing.assert_close(half.ws, latent.ws.mean(0, keepdim=True))
+
+
+def test_the_world_is_at_hand():
+    heads = ganedit.render(ganedit.sample_factors([0]), resolution=16)
+    assert ganedit.to_square(heads.image, 8).shape == (1, 3, 8, 8)
