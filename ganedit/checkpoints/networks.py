@@ -31,6 +31,12 @@ class Network:
     fingerprint: str
     metadata: dict[str, Any]
 
+    @property
+    def home(self) -> str:
+        """The name that finds the network again from any folder: latents remember it."""
+        path = Path(self.source)
+        return str(path.resolve()) if path.suffix and path.is_file() else self.source
+
 
 def load_network(source: str | Path = "clay", *, device: str = "auto") -> Network:
     """Load a generator by embedded name or from a file.

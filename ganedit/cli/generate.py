@@ -66,7 +66,7 @@ def generate(
     columns = _grid_columns(grid, len(numbers)) if grid else 0
 
     from ganedit.checkpoints import load_network
-    from ganedit.editing import class_label, network_home, sample
+    from ganedit.editing import class_label, sample
     from ganedit.io import OutputFolder
 
     suffixes = [".png", ".pt"] if save_latents else [".png"]
@@ -97,7 +97,7 @@ def generate(
     record = {
         "arguments": arguments,
         "seeds": numbers,
-        "generator": {"network": network_home(model), "fingerprint": model.fingerprint},
+        "generator": {"network": model.home, "fingerprint": model.fingerprint},
         "results": [path.name for path in paths],
     }
     paths.append(folder.finish(record))

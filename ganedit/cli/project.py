@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ganedit.checkpoints import Network
     from ganedit.inversion import Projection
-    from ganedit.io import OutputFolder
+    from ganedit.io import Latent, OutputFolder
     from ganedit.losses import PerceptualDistance
 
 _SUFFIXES = (".pt", ".png", "-target.png", "-comparison.png", "-loss.png")
@@ -115,13 +115,14 @@ def project(
         found, frames = _optimise(
             model, batch, settings | {"seeds": [seed] * len(rows), "max_seconds": limit}, save_video
         )
+        latents = found.latent(model, names=[names[index] for index in rows.tolist()])
         for row, index in enumerate(rows.tolist()):
-            paths += _write(folder, names[index], model, found, space, batch, frames, row)
+            paths += _write(folder, latents.row(row), found, batch, frames, row)
             results.append(_figures(photos[index], names[index], perceptual, found, batch, row))
     record = {
         "arguments": arguments,
         "seeds": [seed] * len(photos),
-        "generator": {"network": model.source, "fingerprint": model.fingerprint},
+        "generator": {"network": model.home, "fingerprint": model.fingerprint},
         "results": results,
     }
     paths.append(folder.finish(record))
@@ -144,8 +145,8 @@ def _names(photos: "Sequence[str]", out: Path, *, video: bool) -> list[str]:
             other = owners.setdefault(result.casefold(), index)
             if other != index:
                 raise GaneditError(
-                    f"{photos[other]} and {photos[index]}: both would be written to {out / result}; rename one,"
-                    " or project them into two folders"
+                    f"{photos[other]} and {photos[index]}: both would be written to"
+                    f" {out / result}; rename one, or project them into two folders"
                 )
             if (out / result).resolve() in inputs:
                 raise GaneditError(
@@ -204,10 +205,8 @@ def _frame_size(images: "Tensor") -> "Tensor":
 
 def _write(
     folder: "OutputFolder",
-    name: str,
-    model: "Network",
+    latent: "Latent",
     found: "Projection",
-    space: Literal["w", "w+"],
     targets: "Tensor",
     frames: "list[Tensor]",
     row: int,
@@ -217,7 +216,6 @@ def _write(
 
     from ganedit.inversion import draw_loss_curve
     from ganedit.io import (
-        Latent,
         comparison_strip,
         from_uint8,
         save_latent,
@@ -225,15 +223,8 @@ def _write(
         write_video,
     )
 
+    name = latent.names[0]
     target, image = targets[row : row + 1], found.images[row : row + 1]
-    latent = Latent(
-        ws=found.ws[row : row + 1].cpu(),
-        space=space,
-        fingerprint=model.fingerprint,
-        network=model.source,
-        noise=found.noise and tuple(x[row : row + 1].cpu() for x in found.noise),
-        names=(name,),
-    )
     curve = draw_loss_curve(
         found.history[:, row].tolist(),
         best_step=int(found.best_step[row]),

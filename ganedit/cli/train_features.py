@@ -14,9 +14,9 @@ def train_features(
     out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
     kimg: Annotated[
         float, typer.Option(min=0.001, help="Length, in thousands of pictures seen.")
-    ] = 150.0,
+    ] = 160.0,
     batch: Annotated[int, typer.Option(min=1, help="Pictures a step.")] = 64,
-    lr: Annotated[float, typer.Option(min=1e-6, max=1, help="Learning rate at the start.")] = 1e-3,
+    lr: Annotated[float, typer.Option(min=1e-6, max=1, help="Learning rate at the start.")] = 2e-3,
     seed: SeedOption = 0,
     test_heads: Annotated[
         int, typer.Option(min=2, help="Unseen heads that the figures are measured on.")

@@ -14,7 +14,6 @@ from ganedit.editing.mix import mix
 from ganedit.editing.synthesis import (
     NoiseMode,
     class_label,
-    network_home,
     sample,
     synthesize,
 )
@@ -30,7 +29,6 @@ __all__ = [
     "key_latents",
     "lerp",
     "mix",
-    "network_home",
     "sample",
     "slerp",
     "synthesize",

@@ -1,7 +1,6 @@
 """Seeds to latents, and latents to pictures."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -57,16 +56,10 @@ def sample(
         ws=ws.float().cpu(),
         space="w" if truncation_cutoff is None else "w+",
         fingerprint=network.fingerprint,
-        network=network_home(network),
+        network=network.home,
         noise=_own_noise(generator, seeds) if noise == "random" else None,
         names=tuple(f"seed{seed:04d}" for seed in seeds),
     )
-
-
-def network_home(network: Network) -> str:
-    """Return the name that finds the network again from any folder."""
-    path = Path(network.source)
-    return str(path.resolve()) if path.suffix and path.is_file() else network.source
 
 
 def _condition(

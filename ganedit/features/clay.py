@@ -36,7 +36,7 @@ class ClayPrediction:
 
 
 class ClayFeatures(nn.Module):
-    """A VGG-style network: four blocks of two 3×3 convolutions, then two linear layers.
+    """A VGG-style network: four blocks of two normalised 3×3 convolutions, two linear layers.
 
     Its inner maps are the perceptual space of the clay world (as VGG16's are LPIPS's; Zhang et al.
     2018), its last layer reads the truth off a head.
@@ -51,9 +51,11 @@ class ClayFeatures(nn.Module):
         for width in WIDTHS:
             blocks.append(
                 nn.Sequential(
-                    nn.Conv2d(before, width, 3, padding=1),
+                    nn.Conv2d(before, width, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(width),
                     nn.ReLU(),
-                    nn.Conv2d(width, width, 3, padding=1),
+                    nn.Conv2d(width, width, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(width),
                     nn.ReLU(),
                 )
             )
@@ -63,11 +65,6 @@ class ClayFeatures(nn.Module):
         self.embedding = nn.Linear(before * side**2, EMBEDDING)
         self._sizes = [len(FACTORS), len(HAIR_STYLES), 2 * len(TURNS), 2 * len(LANDMARKS)]
         self.head = nn.Linear(EMBEDDING, sum(self._sizes))
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                nn.init.zeros_(layer.bias)
-        nn.init.zeros_(self.head.weight)
         self.register_buffer("layer_weights", torch.ones(len(WIDTHS)))
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -94,7 +91,8 @@ class ClayFeatures(nn.Module):
         if images.shape[-2:] != (INPUT_SIDE, INPUT_SIDE):
             images = F.interpolate(images, size=(INPUT_SIDE, INPUT_SIDE), mode="area")
         last = F.avg_pool2d(self(images)[-1], 2)
-        return F.relu(self.embedding(last.flatten(1)))
+        with torch.autocast(images.device.type, enabled=False):  # places need more than 8 bits
+            return F.relu(self.embedding(last.flatten(1).float()))
 
     def outputs(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return what training compares with the truth.
@@ -107,7 +105,9 @@ class ClayFeatures(nn.Module):
             logits of the hair styles, [N, 4]; cosine and sine of the factors that are turns,
             [N, 2, 2]; landmarks as in `ClayPrediction`, [N, L, 2].
         """
-        factors, styles, turns, points = self.head(self.embed(images)).split(self._sizes, dim=1)
+        embedding = self.embed(images)
+        with torch.autocast(images.device.type, enabled=False):
+            factors, styles, turns, points = self.head(embedding).split(self._sizes, dim=1)
         return factors, styles, turns.unflatten(1, (-1, 2)), points.unflatten(1, (-1, 2))
 
     def predict(self, images: Tensor) -> ClayPrediction:

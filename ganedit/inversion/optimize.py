@@ -20,6 +20,7 @@ from ganedit.assets import embedded
 from ganedit.checkpoints import Network
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
+from ganedit.io.latents import Latent
 from ganedit.losses.perceptual import PerceptualDistance
 from ganedit.losses.pixel import pixel_distance
 from ganedit.losses.regularizers import average_pull, noise_correlation, normalize_noise_
@@ -43,6 +44,7 @@ class Projection:
 
     Attributes:
         ws: Latents, [N, num_ws, w_dim].
+        space: Where they were looked for.
         noise: Noise maps in network order, [N, 1, R, R] each; None when they were not optimised.
         images: What ``ws`` and ``noise`` render, [N, 3, R, R].
         distance: Perceptual distance of ``images`` to the photos, [N].
@@ -54,6 +56,7 @@ class Projection:
     """
 
     ws: Tensor
+    space: Literal["w", "w+"]
     noise: tuple[Tensor, ...] | None
     images: Tensor
     distance: Tensor
@@ -61,6 +64,22 @@ class Projection:
     history: Tensor
     domain_gap: Tensor
     seconds: float
+
+    def latent(self, network: Network, *, names: Sequence[str] = ()) -> Latent:
+        """Return what was found as latents to save and edit.
+
+        Args:
+            network: The one whose generator was projected into.
+            names: One a photo, or none.
+        """
+        return Latent(
+            ws=self.ws.cpu(),
+            space=self.space,
+            fingerprint=network.fingerprint,
+            network=network.home,
+            noise=self.noise and tuple(x.cpu() for x in self.noise),
+            names=tuple(names),
+        )
 
 
 def project(
@@ -368,6 +387,7 @@ def _result(
         distance = perceptual.distance(perceptual.encode(images), target_features)
     return Projection(
         ws=run.best_ws,
+        space="w" if run.latents.shape[1] == 1 else "w+",
         noise=noise,
         images=images,
         distance=distance,

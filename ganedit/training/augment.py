@@ -215,13 +215,15 @@ def _copy_pixels(images: Tensor, inverse: Tensor) -> Tensor:
 
 def _resample(images: Tensor, inverse: Tensor) -> Tensor:
     side = images.shape[2]
-    support = len(SYM6) // 4 + 1  # what the filters read beyond the picture, in pixels
-    doubled = _double(F.pad(images, (support,) * 4, mode="reflect"))
+    support = len(SYM6) // 4 + 1  # what a filter reads beyond a pixel, in pixels
+    pad = min(2 * support, side - 1)
+    doubled = _double(F.pad(images, (pad,) * 4, mode="reflect"))
     # The filter is not quite symmetric: what it doubles lies a little off, on both axes.
     centres = _pixel_centres(side, margin=support, step=0.5) - torch.tensor([_DELAY, _DELAY, 0])
-    places = (centres.to(images) @ inverse.mT.to(images))[..., :2]  # [N, P, 2]
-    places = _mirror(places + (side - 1) / 2, side) - (side - 1) / 2 + _DELAY
-    grid = places.unflatten(1, (2 * (side + 2 * support), -1)) * (2 / (side + 2 * support))
+    places = (centres.to(images) @ inverse.mT.to(images))[..., :2] + (side - 1) / 2  # [N, P, 2]
+    padded = (places > support - pad) & (places < side - 1 + pad - support)
+    places = torch.where(padded, places, _mirror(places, side)) - (side - 1) / 2 + _DELAY
+    grid = places.unflatten(1, (2 * (side + 2 * support), -1)) * (2 / (side + 2 * pad))
     sampled = SampleGrid.apply(doubled, grid)
     return _halve(sampled)[:, :, support:-support, support:-support]
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-
 from conformance_cases import Case
+
 from ganedit.three_d import camera_rays, look_at_pose
 
 Check = Callable[[Case, str, torch.Tensor], None]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ganedit.checkpoints import load_network
-from ganedit.editing import class_label, network_home, sample, synthesize
+from ganedit.editing import class_label, sample, synthesize
 from ganedit.errors import GaneditError
 
 
@@ -53,7 +53,7 @@ def test_a_latent_names_its_seeds_and_its_generator(network):
     assert latent.fingerprint == network.fingerprint
     again = load_network(latent.network, device="cpu")
     assert again.fingerprint == network.fingerprint
-    assert network_home(replace(network, source="clay")) == "clay"
+    assert replace(network, source="clay").home == "clay"
 
 
 def test_classes_change_the_latent_and_must_exist(class_network_path):
