@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ganedit.version import __version__
 
 if TYPE_CHECKING:
-    from ganedit.checkpoints import Network
+    from ganedit.checkpoints import Network, save_network
     from ganedit.checkpoints import load_network as load
     from ganedit.data.clayheads import render, sample_factors
     from ganedit.editing import combine, interpolate, mix, sample, synthesize
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         write_image,
         write_video,
     )
+    from ganedit.losses import load_perceptual
 
 # Public name -> (module, name there).
 _HOMES = {
@@ -43,6 +44,7 @@ _HOMES = {
     "interpolate": ("ganedit.editing", "interpolate"),
     "load": ("ganedit.checkpoints", "load_network"),
     "load_latent": ("ganedit.io", "load_latent"),
+    "load_perceptual": ("ganedit.losses", "load_perceptual"),
     "mix": ("ganedit.editing", "mix"),
     "project": ("ganedit.inversion", "project"),
     "read_image": ("ganedit.io", "read_image"),
@@ -50,6 +52,7 @@ _HOMES = {
     "sample": ("ganedit.editing", "sample"),
     "sample_factors": ("ganedit.data.clayheads", "sample_factors"),
     "save_latent": ("ganedit.io", "save_latent"),
+    "save_network": ("ganedit.checkpoints", "save_network"),
     "synthesize": ("ganedit.editing", "synthesize"),
     "to_square": ("ganedit.io", "to_square"),
     "write_gif": ("ganedit.io", "write_gif"),
@@ -67,6 +70,7 @@ __all__ = [
     "interpolate",
     "load",
     "load_latent",
+    "load_perceptual",
     "mix",
     "project",
     "read_image",
@@ -74,6 +78,7 @@ __all__ = [
     "sample",
     "sample_factors",
     "save_latent",
+    "save_network",
     "synthesize",
     "to_square",
     "write_gif",

@@ -1,0 +1,75 @@
+"""Every example runs, shortened; every line of Python in the README runs too."""
+
+import re
+import runpy
+import zipfile
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+
+
+def load(name: str) -> dict:
+    return runpy.run_path(str(EXAMPLES / name))
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_scripts_are_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 40
+
+
+def test_the_library_example_writes_its_results(tmp_path: Path) -> None:
+    load("library.py")["main"](tmp_path, steps=3)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"photo.pt", "photo-2.pt", "walk.gif", "mixed.png"}
+
+
+def test_the_figures_of_the_documentation_can_be_made(tmp_path: Path) -> None:
+    load("make_figures.py")["main"](tmp_path, count=2, steps=2)
+    assert {path.name for path in tmp_path.iterdir()} == {"samples.png", "tour.png"}
+
+
+def test_the_measurements_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from ganedit.cli.app import app
+
+    data = tmp_path / "clay.zip"
+    CliRunner().invoke(app, ["dataset", "clay", "--count", "6", "--out", str(data)])
+    assert zipfile.is_zipfile(data)
+    psnr = load("measure_clay.py")["main"](str(data), count=6, photos=2, steps=3)
+    assert psnr > 5
+    assert "Fréchet distance" in capsys.readouterr().out
+
+
+def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(EXAMPLES)
+    exec(compile(code.replace("steps=200", "steps=3"), "README.md", "exec"), {})
+    assert (tmp_path / "photo.pt").stat().st_size > 1000
+    assert (tmp_path / "walk.mp4").stat().st_size > 1000
+
+
+def test_the_readme_projects_the_sample_photo(tmp_path: Path, monkeypatch) -> None:
+    """The first command of the README, after its installation."""
+    from ganedit.cli.app import app
+
+    (command,) = re.findall(
+        r"\.venv/bin/ganedit (project [^\n]*)\n", (ROOT / "README.md").read_text()
+    )
+    monkeypatch.chdir(ROOT)
+    arguments = [*command.split(), "--out", str(tmp_path), "--steps", "3"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "photo-comparison.png").exists()
+
+
+def test_the_table_of_factors_is_the_code_s() -> None:
+    from ganedit.data.clayheads import FACTORS
+
+    page = (ROOT / "docs" / "clayheads.md").read_text()
+    for f in FACTORS:
+        assert f"| `{f.name}` | {f.low:g} to {f.high:g} | {f.unit} | {f.moves} |" in page
