@@ -12,12 +12,11 @@ def main(out: Path, steps: int = 200) -> None:
     network = ganedit.load("clay")
     side = network.generator.img_resolution
     photos = [HERE / "photo.jpg", HERE / "photo-2.jpg"]
-    clay = ganedit.load_perceptual("clay")
 
     latents = []
     for photo in photos:
         target = ganedit.to_square(ganedit.read_image(photo), side)
-        found = ganedit.project(network.generator, target, perceptual=clay, steps=steps)
+        found = ganedit.project(network, target, steps=steps)
         latents.append(found.latent(network, names=[photo.stem]))
         ganedit.save_latent(out / f"{photo.stem}.pt", latents[-1])
 

@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 
 
 def main(out: Path, count: int = 40, steps: int = 500) -> None:
-    network, clay = ganedit.load("clay"), ganedit.load_perceptual("clay")
+    network = ganedit.load("clay")
     gap = torch.ones(1, 3, 5 * 64, 16)  # white
     world = ganedit.render(ganedit.sample_factors(range(2**30, 2**30 + count))).image
     fakes = torch.cat(list(ganedit.synthesize(network, ganedit.sample(network, range(count)))))
@@ -23,7 +23,7 @@ def main(out: Path, count: int = 40, steps: int = 500) -> None:
     side = network.generator.img_resolution
     paths = [HERE / "photo.jpg", HERE / "photo-2.jpg"]
     photos = torch.cat([ganedit.to_square(ganedit.read_image(path), side) for path in paths])
-    found = ganedit.project(network.generator, photos, perceptual=clay, steps=steps)
+    found = ganedit.project(network, photos, steps=steps)
     latent = found.latent(network)
     way = ganedit.interpolate([latent], frames=5)
     mixed = ganedit.mix(latent.row(0), latent.row(1), layers=range(4))

@@ -27,8 +27,7 @@ def main(data: str, count: int = 5000, photos: int = 16, steps: int = 500) -> fl
     print(f"Fréchet distance, world to world:     {frechet_distance(*embed):.3f}")
 
     targets = ganedit.render(ganedit.sample_factors(range(UNSEEN_SEED, UNSEEN_SEED + photos))).image
-    clay = ganedit.load_perceptual("clay")
-    found = ganedit.project(network.generator, targets, perceptual=clay, steps=steps)
+    found = ganedit.project(network, targets, steps=steps)
     values = psnr(found.images, targets)
     print("PSNR of unseen heads, W+, dB:", " ".join(f"{value:.1f}" for value in values.tolist()))
     print(f"mean {values.mean():.2f}, least {values.min():.2f}, {found.seconds:.0f} s in all")

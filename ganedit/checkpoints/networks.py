@@ -34,8 +34,7 @@ class Network:
     @property
     def home(self) -> str:
         """The name that finds the network again from any folder: latents remember it."""
-        path = Path(self.source)
-        return str(path.resolve()) if path.suffix and path.is_file() else self.source
+        return self.source if self.source in embedded() else str(Path(self.source).resolve())
 
 
 def load_network(source: str | Path = "clay", *, device: str = "auto") -> Network:

@@ -94,11 +94,10 @@ def project(
     from ganedit.checkpoints import load_network
     from ganedit.io import OutputFolder, read_image, to_square
 
-    pictures = [read_image(photo) for photo in photos]
     model = load_network(network, device=device)
     side = model.generator.img_resolution
-    targets = torch.cat([to_square(picture, side) for picture in pictures])
-    perceptual = _perceptual(loss, model, vgg_weights)
+    targets = torch.cat([to_square(read_image(photo), side) for photo in photos])
+    perceptual, lpips = _distances(loss, model, vgg_weights)
     folder = OutputFolder(out, command="project", overwrite=overwrite)
     folder.claim([f"{name}{suffix}" for name in names for suffix in _suffixes(save_video)])
     settings = {
@@ -118,7 +117,10 @@ def project(
         latents = found.latent(model, names=[names[index] for index in rows.tolist()])
         for row, index in enumerate(rows.tolist()):
             paths += _write(folder, latents.row(row), found, batch, frames, row)
-            results.append(_figures(photos[index], names[index], perceptual, found, batch, row))
+            figures = _figures(found, batch, row, lpips=lpips)
+            _warn_if_far(photos[index], figures["domain_gap"])
+            facts = {"name": names[index], "photo": photos[index], "loss": perceptual.name}
+            results.append(facts | figures)
     record = {
         "arguments": arguments,
         "seeds": [seed] * len(photos),
@@ -126,7 +128,7 @@ def project(
         "results": results,
     }
     paths.append(folder.finish(record))
-    _report(results, perceptual.name)
+    _report(results)
     console.emit_json(record) if as_json else console.emit_paths(paths)
 
 
@@ -156,22 +158,27 @@ def _names(photos: "Sequence[str]", out: Path, *, video: bool) -> list[str]:
     return names
 
 
-def _perceptual(
+def _distances(
     loss: Literal["auto", "vgg16", "lpips", "clay"], model: "Network", vgg_weights: str | None
-) -> "PerceptualDistance":
-    from ganedit.features import download_vgg16
+) -> "tuple[PerceptualDistance, PerceptualDistance | None]":
+    """Return the distance to minimise, and LPIPS to report where VGG16's weights are at hand."""
+    from ganedit.features import download_vgg16, vgg16_cache_path
     from ganedit.inversion import default_perceptual
     from ganedit.losses import load_perceptual
 
-    name = default_perceptual(model) if loss == "auto" else loss
-    if name == "clay" and vgg_weights is not None:
-        raise typer.BadParameter("--vgg-weights: the clay distance has no use for it; add --loss")
     if vgg_weights == "download":
         with console.progress("Downloading VGG16") as on_step:
             vgg_weights = str(
                 download_vgg16(on_progress=lambda done, total: on_step(done, total or done, {}))
             )
-    return load_perceptual(name, vgg_weights=vgg_weights, device=model.generator.w_avg.device)
+    name = default_perceptual(model) if loss == "auto" else loss
+    device = model.generator.w_avg.device
+    chosen = load_perceptual(name, vgg_weights=vgg_weights, device=device)
+    if name == "lpips":
+        return chosen, chosen
+    if vgg_weights is None and not vgg16_cache_path().is_file():
+        return chosen, None
+    return chosen, load_perceptual("lpips", vgg_weights=vgg_weights, device=device)
 
 
 def _optimise(
@@ -189,7 +196,7 @@ def _optimise(
             if video and (step - 1) % -(-total // _FRAMES) == 0:
                 frames.append(to_uint8(_frame_size(values["images"])))
 
-        found = find_latents(model.generator, targets, on_step=on_step, **settings)
+        found = find_latents(model, targets, on_step=on_step, **settings)
     return found, frames
 
 
@@ -249,41 +256,48 @@ def _write(
 
 
 def _figures(
-    photo: str,
-    name: str,
-    perceptual: "PerceptualDistance",
-    found: "Projection",
-    targets: "Tensor",
-    row: int,
+    found: "Projection", targets: "Tensor", row: int, *, lpips: "PerceptualDistance | None"
 ) -> dict[str, Any]:
-    """Return the record of one photo, and warn when it is unlike the generator's pictures."""
-    from ganedit.inversion import DOMAIN_GAP_LIMIT
+    """Return the figures of one photo; LPIPS is None where VGG16's weights are missing."""
     from ganedit.metrics.reconstruction import psnr
 
-    gap = float(found.domain_gap[row])
+    image, target = found.images[row : row + 1], targets[row : row + 1]
+    return {
+        "distance": round(float(found.distance[row]), 6),
+        "lpips": None if lpips is None else round(float(lpips(image, target)), 6),
+        "psnr": round(min(float(psnr(image, target)), 99.0), 3),
+        "best_step": int(found.best_step[row]),
+        "domain_gap": round(float(found.domain_gap[row]), 3),
+        "seconds": round(found.seconds / len(targets), 3),
+    }
+
+
+def _warn_if_far(photo: str, gap: float) -> None:
+    from ganedit.inversion import DOMAIN_GAP_LIMIT
+
     if gap > DOMAIN_GAP_LIMIT:
         console.warn(
             f"{photo}: {gap:.2f} times as far from this generator's pictures as its farthest are"
             f" from each other (up to {DOMAIN_GAP_LIMIT:g} is usual), so the likeness will be poor;"
             " crop it like the generator's pictures, or choose another --network"
         )
-    return {
-        "name": name,
-        "photo": str(photo),
-        "distance": round(float(found.distance[row]), 6),
-        "distance_kind": perceptual.name,
-        "psnr": round(min(float(psnr(found.images, targets)[row]), 99.0), 3),
-        "best_step": int(found.best_step[row]),
-        "domain_gap": round(gap, 3),
-        "seconds": round(found.seconds / len(targets), 3),
+
+
+def _report(results: "Sequence[Mapping[str, Any]]") -> None:
+    titles = {
+        "name": "photo",
+        "distance": f"{results[0]['loss']} distance",
+        "lpips": "LPIPS",
+        "psnr": "PSNR (dB)",
+        "best_step": "best step",
+        "seconds": "seconds",
     }
-
-
-def _report(results: "Sequence[Mapping[str, Any]]", distance: str) -> None:
-    keys = ("name", "distance", "psnr", "best_step", "seconds")
-    titles = ("photo", f"{distance} distance", "PSNR (dB)", "best step", "seconds")
-    rows = [[result[key] for key in keys] for result in results]
+    if results[0]["lpips"] is None or results[0]["loss"] == "lpips":
+        del titles["lpips"]
+    rows = [[result[key] for key in titles] for result in results]
     if len(rows) > 1:
-        means = [sum(float(row[i]) for row in rows) / len(rows) for i in (1, 2, 4)]
-        rows.append(["mean", means[0], means[1], "", means[2]])
-    console.table("", titles, rows)
+        averaged = set(titles) - {"name", "best_step"}
+        columns = zip(titles, zip(*rows, strict=True), strict=True)
+        rows.append([sum(c) / len(c) if key in averaged else "" for key, c in columns])
+        rows[-1][0] = "mean"
+    console.table("", list(titles.values()), rows)

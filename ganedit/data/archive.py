@@ -1,42 +1,34 @@
 """Dataset archives in NVlabs' layout: PNG files and dataset.json in one zip.
 
 ``00000/img00000000.png`` and so on; ``dataset.json`` holds ``{"labels": [[name, numbers], ...]}``
-or ``{"labels": null}``. ClayHeads archives also hold ``factors.json`` (``names`` and one row of
-``factors`` a picture) and ``captions.json`` (``captions``, one a picture).
+or ``{"labels": null}``; a label that is one whole number is a class. ClayHeads archives also hold
+``factors.json`` (``names``, one row of ``factors`` a picture, and the ``style`` they were rendered
+in) and ``captions.json`` (``captions``, one a picture).
 """
 
 import json
-import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
 
 from ganedit.data.clayheads import FACTORS, render, sample_factors
+from ganedit.data.sources import (
+    BROKEN_ZIP,
+    FACTORS_FILE,
+    LABELS_FILE,
+    MAX_PICTURE_BYTES,
+    open_source,
+    read_labels,
+)
 from ganedit.errors import GaneditError
 from ganedit.io.files import write_atomic
-from ganedit.io.images import IMAGE_SUFFIXES, decode_image, encode_image, to_square
+from ganedit.io.images import decode_image, encode_image, to_square
 
 COMMENT = b"ganedit dataset"  # tells our own archives from others'
-MAX_PICTURE_BYTES = 2**29
-
-# What zipfile raises on hostile bytes, besides OSError.
-_BROKEN_ZIP = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    KeyError,
-    ValueError,
-    OverflowError,
-    RuntimeError,
-    MemoryError,
-)
-
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed date: equal pictures give an equal file
 
 
@@ -46,15 +38,28 @@ class Picture:
 
     Attributes:
         image: [1, 3, R, R] in [-1, 1].
-        label: Numbers that condition a generator (25 camera numbers), or None.
+        label: What conditions a generator: a class number, numbers (25 of a camera), or None.
         factors: One number a factor, or None.
         caption: The picture in words, or None.
     """
 
     image: Tensor
-    label: Sequence[float] | None = None
+    label: int | Sequence[float] | None = None
     factors: Sequence[float] | None = None
     caption: str | None = None
+
+
+@dataclass(frozen=True)
+class ArchiveSummary:
+    """What an archive came to hold.
+
+    Attributes:
+        pictures: How many pictures.
+        labelled: How many of them came with a label; the archive has labels if all did.
+    """
+
+    pictures: int
+    labelled: int
 
 
 OnStep = Callable[[int, int, Mapping[str, Any]], None]
@@ -65,8 +70,9 @@ def write_archive(
     pictures: Iterable[Picture],
     *,
     factor_names: Sequence[str] = (),
+    style: Literal["clay", "emoji"] = "clay",
     overwrite: bool = False,
-) -> int:
+) -> ArchiveSummary:
     """Write a dataset archive, atomically.
 
     Labels, factors and captions are stored when every picture has them.
@@ -75,28 +81,29 @@ def write_archive(
         path: The .zip file; an archive that ganedit wrote earlier is replaced.
         pictures: Consumed one by one.
         factor_names: What the numbers in `Picture.factors` mean.
+        style: How heads with factors were rendered; their landmarks depend on it.
         overwrite: Also replace a file that ganedit did not write.
 
     Returns:
-        The number of pictures.
+        How many pictures there were, and how many of them had labels.
 
     Raises:
         GaneditError: A foreign file has this name, there are no pictures, or the disk refuses.
     """
     path = Path(path)
     check_archive_path(path, overwrite=overwrite)
-    count = 0
+    summary = ArchiveSummary(0, 0)
 
     def write(partial: Path) -> None:
-        nonlocal count
+        nonlocal summary
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-            count = _fill(archive, pictures, factor_names)
+            summary = _fill(archive, pictures, factor_names, style)
             archive.comment = COMMENT
-        if not count:
+        if not summary.pictures:
             raise GaneditError(f"{path}: no pictures to write")
 
     write_atomic(path, write)
-    return count
+    return summary
 
 
 def check_archive_path(path: Path | str, *, overwrite: bool) -> None:
@@ -118,31 +125,37 @@ def _is_ours(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.comment == COMMENT
-    except (OSError, *_BROKEN_ZIP):
+    except BROKEN_ZIP:
         return False
 
 
 def _fill(
-    archive: zipfile.ZipFile, pictures: Iterable[Picture], factor_names: Sequence[str]
-) -> int:
+    archive: zipfile.ZipFile, pictures: Iterable[Picture], factor_names: Sequence[str], style: str
+) -> ArchiveSummary:
     names, labels, factors, captions = [], [], [], []
     for index, picture in enumerate(pictures):
         name = f"{index // 1000:05d}/img{index:08d}.png"
         names.append(name)
         _add(archive, name, encode_image(picture.image))
         if picture.label is not None:
-            labels.append([name, [float(number) for number in picture.label]])
+            labels.append([name, _plain_label(picture.label)])
         if picture.factors is not None:
             factors.append([float(number) for number in picture.factors])
         if picture.caption is not None:
             captions.append(picture.caption)
     complete = len(names)
-    _add_json(archive, "dataset.json", {"labels": labels if len(labels) == complete else None})
+    _add_json(archive, LABELS_FILE, {"labels": labels if len(labels) == complete else None})
     if factors and len(factors) == complete:
-        _add_json(archive, "factors.json", {"names": list(factor_names), "factors": factors})
+        truth = {"names": list(factor_names), "style": style, "factors": factors}
+        _add_json(archive, FACTORS_FILE, truth)
     if captions and len(captions) == complete:
         _add_json(archive, "captions.json", {"captions": captions})
-    return complete
+    return ArchiveSummary(complete, len(labels))
+
+
+def _plain_label(label: int | Sequence[float]) -> int | list[float]:
+    """Return a label as JSON holds it; a class number must not become a float."""
+    return label if isinstance(label, int) else [float(number) for number in label]
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
@@ -215,99 +228,22 @@ def user_pictures(
         on_step: Progress, called after each file.
 
     Raises:
-        GaneditError: The source is missing, no folder and no zip, or holds no picture files.
+        GaneditError: The source is missing, no folder and no zip, or holds no picture files; or
+            its dataset.json is broken.
     """
-    source = Path(source)
-    if source.is_dir():
-        read = _folder_reader(source)
-        names = sorted(
-            path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()
-        )
-        yield from _good_pictures(source, names, read, resolution, on_bad, on_step)
-        return
-    with _open_zip(source) as archive:
-        names = sorted(entry.filename for entry in archive.infolist() if not entry.is_dir())
-        read = _zip_reader(archive)
-        yield from _good_pictures(source, names, read, resolution, on_bad, on_step)
-
-
-def _open_zip(source: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(source)
-    except FileNotFoundError as error:
-        raise GaneditError(f"{source}: no such folder or zip file") from error
-    except OSError as error:
-        raise GaneditError(f"{source}: cannot be read ({error.strerror or error})") from error
-    except _BROKEN_ZIP as error:
-        raise GaneditError(f"{source}: neither a folder nor a complete zip file") from error
-
-
-def _folder_reader(source: Path) -> Callable[[str], bytes]:
-    def read(name: str) -> bytes:
-        path = source / name
-        try:
-            size = path.stat().st_size
-            if size > MAX_PICTURE_BYTES:
-                raise GaneditError(f"{name}: {size // 2**20} MB is too large for a picture")
-            return path.read_bytes()
-        except OSError as error:
-            raise GaneditError(f"{name}: cannot be read ({error.strerror or error})") from error
-
-    return read
-
-
-def _zip_reader(archive: zipfile.ZipFile) -> Callable[[str], bytes]:
-    def read(name: str) -> bytes:
-        size = archive.getinfo(name).file_size  # unpacking stops at this size
-        if size > MAX_PICTURE_BYTES:
-            raise GaneditError(f"{name}: {size // 2**20} MB is too large for a picture")
-        try:
-            return archive.read(name)
-        except (OSError, *_BROKEN_ZIP) as error:
-            raise GaneditError(f"{name}: broken or encrypted in the zip file") from error
-
-    return read
-
-
-def _good_pictures(
-    source: Path,
-    names: Sequence[str],
-    read: Callable[[str], bytes],
-    resolution: int,
-    on_bad: Callable[[str, str], None],
-    on_step: OnStep | None,
-) -> Iterator[Picture]:
-    candidates = [name for name in names if _is_picture_name(name)]
-    if not candidates:
-        raise GaneditError(f"{source}: holds no picture files (.png, .jpg, .webp, …)")
-    labels = _read_labels(source, read) if "dataset.json" in names else {}
-    for step, name in enumerate(candidates, 1):
-        try:
-            image = to_square(decode_image(read(name), name=name), resolution)
-        except GaneditError as error:
-            on_bad(name, str(error).removeprefix(f"{name}: "))
-        else:
-            yield Picture(image, label=labels.get(name))
-        if on_step:
-            on_step(step, len(candidates), {})
-
-
-def _is_picture_name(name: str) -> bool:
-    path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return not hidden and path.suffix.lower() in IMAGE_SUFFIXES
-
-
-def _read_labels(source: Path, read: Callable[[str], bytes]) -> dict[str, list[float]]:
-    try:
-        rows = json.loads(read("dataset.json")).get("labels") or []
-        return {
-            str(name): [float(number) for number in (numbers if _many(numbers) else [numbers])]
-            for name, numbers in rows
-        }
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise GaneditError(f"{source}: its dataset.json is broken; mend or remove it") from error
-
-
-def _many(value: object) -> bool:
-    return isinstance(value, list)
+    with open_source(source) as opened:
+        names = opened.picture_names()
+        if not names:
+            raise GaneditError(f"{source}: holds no picture files (.png, .jpg, .webp, …)")
+        labels = read_labels(opened) or {}
+        for step, name in enumerate(names, 1):
+            full = f"{opened.path}: {name}"
+            try:
+                content = opened.read(name, limit=MAX_PICTURE_BYTES)
+                image = to_square(decode_image(content, name=full), resolution)
+            except GaneditError as error:
+                on_bad(name, str(error).removeprefix(f"{full}: "))
+            else:
+                yield Picture(image, label=labels.get(name))
+            if on_step:
+                on_step(step, len(names), {})

@@ -1,26 +1,23 @@
 """Training pictures from a folder or a zip, decoded once into memory."""
 
-import json
-import math
 import os
-import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ganedit.data.sources import (
+    FACTORS_FILE,
+    LABELS_FILE,
+    MAX_PICTURE_BYTES,
+    Source,
+    open_source,
+    read_labels,
+)
 from ganedit.errors import GaneditError
-from ganedit.io.images import IMAGE_SUFFIXES, decode_image, to_uint8
+from ganedit.io.images import decode_image, to_uint8
 
-LABELS_FILE = "dataset.json"
-
-# A picture file larger than this is refused from its declared size, before it is unpacked.
-MAX_FILE_BYTES = 1 << 28
-_MAX_LABEL_BYTES = 1 << 30
 _MAX_CLASSES = 1 << 16
 
 
@@ -36,6 +33,7 @@ class ImageDataset:
         names: Their names inside the folder or zip, sorted.
         resolution: Side of every picture in pixels.
         labels: float32 [N, c_dim], or None. Class numbers are one-hot.
+        has_factors: Whether the truth of a ClayHeads archive lies beside the pictures.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -49,12 +47,13 @@ class ImageDataset:
                 are not square, labels that do not fit, or too little memory.
         """
         self.path = Path(path)
-        with _open_source(self.path) as source:
-            self.names = sorted(name for name in source.sizes if _is_picture(name))
+        with open_source(self.path) as source:
+            self.names = source.picture_names()
             if not self.names:
                 raise GaneditError(f"{self.path}: holds no pictures")
-            self._pixels = _decode_all(self.path, source, self.names)
-            self.labels = _read_labels(self.path, source, self.names)
+            self._pixels = _decode_all(source, self.names)
+            self.labels = _label_rows(source, self.names)
+            self.has_factors = FACTORS_FILE in source.sizes
         self.resolution = self._pixels.shape[2]
 
     def __len__(self) -> int:
@@ -77,64 +76,13 @@ class ImageDataset:
         return pixels.float().div_(127.5).sub_(1)
 
 
-def _is_picture(name: str) -> bool:
-    """Tell a picture from other files and from the shadows that macOS leaves beside it."""
-    path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return not hidden and path.suffix.lower() in IMAGE_SUFFIXES
-
-
-class _Source:
-    """File names with declared sizes in bytes, and a reader, for a folder or a zip."""
-
-    def __init__(self, root: Path | zipfile.ZipFile, sizes: dict[str, int]) -> None:
-        self.root = root
-        self.sizes = sizes
-
-    def read(self, name: str, limit: int) -> bytes:
-        if self.sizes[name] > limit:
-            raise GaneditError(
-                f"{name}: unpacks to {self.sizes[name] / 2**20:.0f} MiB, more than "
-                f"{limit / 2**20:.0f}; not read"
-            )
-        if isinstance(self.root, zipfile.ZipFile):
-            with self.root.open(name) as file:
-                return file.read(limit)
-        return (self.root / name).read_bytes()
-
-
-@contextmanager
-def _open_source(path: Path) -> Iterator[_Source]:
-    if path.is_dir():
-        try:
-            files = [file for file in path.rglob("*") if file.is_file()]
-            yield _Source(path, {f.relative_to(path).as_posix(): f.stat().st_size for f in files})
-        except OSError as error:
-            raise GaneditError(f"{path}: cannot be read ({error.strerror or error})") from error
-        return
-    if not path.exists():
-        raise GaneditError(f"{path}: no such file or folder")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [i for i in archive.infolist() if not i.is_dir()]
-            yield _Source(archive, {i.filename: i.file_size for i in members})
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        OSError,
-        NotImplementedError,  # a compression method that this Python lacks
-        RuntimeError,  # an encrypted member
-    ) as error:
-        reason = str(error) or type(error).__name__
-        raise GaneditError(f"{path}: not a readable zip of pictures ({reason})") from error
-
-
-def _decode_all(path: Path, source: _Source, names: Sequence[str]) -> Tensor:
+def _decode_all(source: Source, names: Sequence[str]) -> Tensor:
     """Return uint8 [N, 3, R, R]; the first picture decides the size."""
+    path = source.path
     pixels = torch.empty(0)
     for row, name in enumerate(names):
-        picture = decode_image(source.read(name, MAX_FILE_BYTES), name=f"{path}: {name}")
+        content = source.read(name, limit=MAX_PICTURE_BYTES)
+        picture = decode_image(content, name=f"{path}: {name}")
         height, width = picture.shape[2:]
         if row == 0:
             if height != width:
@@ -164,40 +112,21 @@ def _allocate(path: Path, count: int, side: int) -> Tensor:
     return torch.empty(count, 3, side, side, dtype=torch.uint8)
 
 
-def _read_labels(path: Path, source: _Source, names: Sequence[str]) -> Tensor | None:
-    if LABELS_FILE not in source.sizes:
+def _label_rows(source: Source, names: Sequence[str]) -> Tensor | None:
+    """Return the labels of the pictures in their order, float32 [N, c_dim]."""
+    by_name = read_labels(source)
+    if by_name is None:
         return None
-    try:
-        parsed = json.loads(source.read(LABELS_FILE, _MAX_LABEL_BYTES))
-    except (ValueError, RecursionError) as error:
-        raise GaneditError(f"{path}: {LABELS_FILE} is not valid JSON") from error
-    rows = parsed.get("labels") if isinstance(parsed, dict) else None
-    if rows is None:
-        return None
-    try:
-        by_name: dict[str, Any] = {name.replace("\\", "/"): label for name, label in rows}
-        ordered = [by_name[name] for name in names]
-        labels = torch.tensor(ordered)
-    except KeyError as error:
-        raise GaneditError(f"{path}: {LABELS_FILE} has no label for {error}") from error
-    except (TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+    absent = next((name for name in names if name not in by_name), None)
+    if absent is not None:
+        raise GaneditError(f"{source.path}: {LABELS_FILE} has no label for {absent!r}")
+    ordered = [by_name[name] for name in names]
+    if not isinstance(ordered[0], int):
+        return torch.tensor(ordered, dtype=torch.float32)
+    classes = [label for label in ordered if isinstance(label, int)]
+    low, high = min(classes), max(classes)
+    if low < 0 or high >= _MAX_CLASSES:
         raise GaneditError(
-            f'{path}: {LABELS_FILE} must hold {{"labels": [[name, label], ...]}} with labels '
-            "that are all class numbers, or all lists of equally many numbers"
-        ) from error
-    return _encode_labels(path, labels)
-
-
-def _encode_labels(path: Path, labels: Tensor) -> Tensor:
-    if labels.ndim == 1 and not labels.is_floating_point():
-        low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high >= _MAX_CLASSES:
-            raise GaneditError(
-                f"{path}: class numbers must be 0 to {_MAX_CLASSES - 1}, got {low} to {high}"
-            )
-        return torch.nn.functional.one_hot(labels.long()).float()
-    if labels.ndim != 2 or not math.prod(labels.shape):
-        raise GaneditError(f"{path}: a label must be a class number or a list of numbers")
-    if not bool(labels.isfinite().all()):
-        raise GaneditError(f"{path}: {LABELS_FILE} holds labels that are not finite")
-    return labels.float()
+            f"{source.path}: class numbers must be 0 to {_MAX_CLASSES - 1}, got {low} to {high}"
+        )
+    return torch.nn.functional.one_hot(torch.tensor(classes)).float()

@@ -16,8 +16,7 @@ from ganedit.errors import GaneditError
 from ganedit.io.download import download
 
 VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
-VGG16_SHA256 = "397923af"
-"""First digits of the file's SHA-256, which torchvision puts into its name."""
+VGG16_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
 
 LPIPS_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
 

@@ -21,7 +21,7 @@ from ganedit.checkpoints import Network
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
 from ganedit.io.latents import Latent
-from ganedit.losses.perceptual import PerceptualDistance
+from ganedit.losses.perceptual import PerceptualDistance, load_perceptual
 from ganedit.losses.pixel import pixel_distance
 from ganedit.losses.regularizers import average_pull, noise_correlation, normalize_noise_
 
@@ -83,10 +83,10 @@ class Projection:
 
 
 def project(
-    generator: Generator,
+    network: Network,
     targets: Tensor,
     *,
-    perceptual: PerceptualDistance,
+    perceptual: PerceptualDistance | None = None,
     space: Literal["w", "w+"] = "w+",
     steps: int = 500,
     pixel_weight: float = 10.0,
@@ -104,9 +104,9 @@ def project(
     """Find the latents, and optionally the noise maps, that reproduce photos.
 
     Args:
-        generator: Unconditional, frozen or not: only latents and noise maps get gradients.
+        network: Its generator must be unconditional; only latents and noise maps get gradients.
         targets: Photos, [N, 3, R, R] in [-1, 1], at the generator's resolution.
-        perceptual: The distance to minimise.
+        perceptual: The distance to minimise; None is `default_perceptual` of the network.
         space: ``w`` looks for one vector for all layers, ``w+`` for one each.
         steps: Optimisation steps.
         pixel_weight: Weight of the mean squared pixel difference beside the distance.
@@ -116,7 +116,8 @@ def project(
         initial_learning_rate: Adam's, before its ramps.
         latent_noise: Noise on the latents at first, in units of their spread; None is the
             reference's 0.05 in ``w``, where it explores, and 0 in ``w+``, where it only delays.
-        candidates: Random samples to choose the start from; None decides by resolution.
+        candidates: Samples to choose the start from, the average latent first (1 is only that);
+            None decides by resolution.
         seeds: One a photo; by default all 0, so that equal photos give equal results.
         patience: Steps without progress until a photo's ramp-down is brought forward, and then
             until it stops; None is a fifth of ``steps``.
@@ -130,11 +131,15 @@ def project(
     Raises:
         GaneditError: The generator is conditional, or renders values that are not finite.
     """
+    generator = network.generator
     seeds = [0] * len(targets) if seeds is None else list(seeds)
     _check(generator, targets, space=space, steps=steps, seeds=seeds, max_seconds=max_seconds)
     if latent_noise is None:
         latent_noise = 0.05 if space == "w" else 0.0
     started = time.monotonic()
+    targets = targets.to(generator.w_avg.device)
+    if perceptual is None:
+        perceptual = load_perceptual(default_perceptual(network), device=targets.device)
     with torch.no_grad():
         target_features = perceptual.encode(targets)
         samples, w_std = _sample_latents(generator, targets.device)
@@ -351,7 +356,7 @@ def _choose_start(
     own = table[count:].clone()
     own.fill_diagonal_(math.inf)
     gaps = table[:count].amin(dim=1) / own.amin(dim=1).max().clamp_min(1e-12)
-    best = table[:count].argmin(dim=1) if candidates else torch.zeros(count, dtype=torch.long)
+    best = table[:count, :candidates].argmin(dim=1)
     return w[best][:, None], gaps
 
 

@@ -1,6 +1,7 @@
 import inspect
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,16 @@ from torch import nn
 import ganedit.inversion
 from ganedit.cli.project import project as command
 from ganedit.features import VGG16
+from ganedit.features.vgg import LPIPS_LAYERS
 from ganedit.io import load_latent, read_image, to_square, write_image
-from ganedit.losses import IMAGE2STYLEGAN_LAYERS, PerceptualDistance
+from ganedit.losses import PerceptualDistance
 
 
 @pytest.fixture(scope="session")
 def vgg_path(tmp_path_factory):
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("vgg") / "vgg.pth"
-    torch.save(VGG16(IMAGE2STYLEGAN_LAYERS).state_dict(), path)
+    torch.save(VGG16(LPIPS_LAYERS).state_dict(), path)
     return path
 
 
@@ -77,8 +79,9 @@ def test_everything_the_issue_promises(run, photo, options, vgg_path, network):
     assert record["arguments"]["steps"] == 5
     assert record["generator"]["fingerprint"] == network.fingerprint
     (figures,) = record["results"]
-    assert figures["distance_kind"] == "vgg16"
-    assert {"distance", "psnr", "seconds", "best_step", "domain_gap"} <= set(figures)
+    assert figures["loss"] == "vgg16"
+    assert {"distance", "lpips", "psnr", "seconds", "best_step", "domain_gap"} <= set(figures)
+    assert figures["lpips"] > 0
     assert sorted(record["files"]) == sorted(RESULTS)
 
 
@@ -146,7 +149,6 @@ def test_photos_lie_as_the_camera_held_them(run, options, quick, tmp_path):
     picture.save(path, exif=exif, quality=100)
     assert run("project", path, *options).exit_code == 0
     target = read_image("out/photo-target.png")
-    assert torch.equal(target, read_image("out/photo-target.png"))
     assert target[..., :6].mean() > 0.8 > -0.8 > target[..., -6:].mean()
     assert (target - to_square(read_image(path), 16)).abs().max() < 1 / 127
 
@@ -233,15 +235,12 @@ def test_output_folders_that_cannot_be(fails, options, quick, photo, tmp_path):
     assert [p.name for p in foreign.iterdir()] == ["photo.png"]
 
 
-def test_weights_that_are_missing_or_useless(fails, options, photo, tmp_path, monkeypatch):
+def test_weights_that_are_missing_or_broken(fails, options, photo, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     message = fails("project", photo, *options)
     assert "vgg16-397923af.pth" in message
     assert "--vgg-weights" in message
     assert "not a file of plain" in fails("project", photo, *options, "--vgg-weights", photo)
-    assert "no use" in fails(
-        "project", photo, *options, "--loss", "clay", "--vgg-weights", photo, code=2
-    )
     assert not Path("out").exists()
 
 
@@ -281,7 +280,7 @@ def test_an_unknown_device(fails, photo, network_path, quick):
 def test_defaults_are_the_librarys():
     library = inspect.signature(ganedit.inversion.project).parameters
     for name, parameter in inspect.signature(command).parameters.items():
-        if name in library and name not in ("generator", "targets"):
+        if name in library and name not in ("network", "targets"):
             assert parameter.default == library[name].default, name
 
 
@@ -290,4 +289,4 @@ def test_help_does_not_import_torch():
         "import sys; import ganedit.cli.project; "
         "sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'PIL')))"
     )
-    assert subprocess.run(["python", "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

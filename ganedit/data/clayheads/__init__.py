@@ -14,7 +14,7 @@ from ganedit.data.clayheads.factors import (
     sample_factors,
 )
 from ganedit.data.clayheads.render import LANDMARKS, ClayHeads, landmark_positions, render
-from ganedit.data.clayheads.truth import read_factors
+from ganedit.data.clayheads.truth import ClayTruth, read_truth
 
 __all__ = [
     "FACTORS",
@@ -22,10 +22,11 @@ __all__ = [
     "HAIR_STYLES",
     "LANDMARKS",
     "ClayHeads",
+    "ClayTruth",
     "Factor",
     "caption",
     "landmark_positions",
-    "read_factors",
+    "read_truth",
     "render",
     "sample_factors",
 ]

@@ -55,7 +55,6 @@ FACTORS = (
     Factor("yaw", -0.6, 0.6, "rad", "camera from the picture's left to its right"),
     Factor("pitch", -0.3, 0.3, "rad", "camera from above to below"),
 )
-
 """Columns of every table of factors, in this order."""
 
 FACTOR_INDEX = {factor.name: index for index, factor in enumerate(FACTORS)}

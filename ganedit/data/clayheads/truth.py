@@ -1,35 +1,56 @@
 """The truth stored beside the pictures of a ClayHeads archive."""
 
 import json
-import zipfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ganedit.data.clayheads.factors import FACTORS
+from ganedit.data.sources import FACTORS_FILE, MAX_JSON_BYTES, open_source
 from ganedit.errors import GaneditError
 
-MAX_BYTES = 2**30
+
+@dataclass(frozen=True)
+class ClayTruth:
+    """What is known about the heads of an archive.
+
+    Attributes:
+        factors: A row a picture, [N, len(FACTORS)].
+        style: How the heads were rendered.
+    """
+
+    factors: Tensor
+    style: Literal["clay", "emoji"]
 
 
-def read_factors(path: Path | str) -> Tensor:
-    """Return the factors of an archive made by ``ganedit dataset clay``, [N, len(FACTORS)].
+def read_truth(path: Path | str) -> ClayTruth:
+    """Return what an archive made by ``ganedit dataset clay`` says about its heads.
 
     Raises:
         GaneditError: Not such an archive, or its factors are damaged or of another version.
     """
+    with open_source(path) as source:
+        if FACTORS_FILE not in source.sizes:
+            raise _not_clay(path)
+        content = source.read(FACTORS_FILE, limit=MAX_JSON_BYTES)
     try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.getinfo("factors.json").file_size > MAX_BYTES:
-                raise GaneditError(f"{path}: its factors.json is over {MAX_BYTES >> 30} GiB")
-            document = json.loads(archive.read("factors.json"))
-        rows = torch.tensor(document["factors"], dtype=torch.float32)
+        document = json.loads(content)
+        factors = torch.tensor(document["factors"], dtype=torch.float32)
         names = document["names"]
-    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
-        raise GaneditError(
-            f"{path}: holds no ClayHeads factors; make an archive with 'ganedit dataset clay'"
-        ) from error
-    if names != [factor.name for factor in FACTORS] or rows.shape[1:] != (len(FACTORS),):
+        style = document.get("style", "clay")  # older archives do not say it, and are clay
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise _not_clay(path) from error
+    if names != [factor.name for factor in FACTORS] or factors.shape[1:] != (len(FACTORS),):
         raise GaneditError(f"{path}: its factors are those of another version; render it again")
-    return rows
+    if style not in ("clay", "emoji"):
+        raise GaneditError(f"{path}: its heads are of an unknown style; render it again")
+    return ClayTruth(factors, style)
+
+
+def _not_clay(path: Path | str) -> GaneditError:
+    return GaneditError(
+        f"{path}: holds no ClayHeads factors; make an archive with 'ganedit dataset clay'"
+    )
