@@ -1,6 +1,7 @@
 """The ``ganedit`` command: its commands, and how errors reach the user."""
 
 import inspect
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, cast
@@ -24,13 +25,16 @@ from ganedit.version import __version__
 # The base of every usage error, whichever copy of click typer carries.
 _CommandLineError = cast(type[Exception], typer.BadParameter.__mro__[2])
 
-_INTERRUPTED = 130
+_TERMINATED = 128 + signal.SIGTERM
+
+# How torch says on each device that memory ran out; not all of it is torch.OutOfMemoryError.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
 
 
 class OneLineGroup(TyperGroup):
     """Commands whose failures are one line on stderr and an exit code.
 
-    0 done, 1 a `GaneditError`, 2 bad usage, 130 interrupted.
+    0 done, 1 a `GaneditError` or no memory left, 2 bad usage, 130 interrupted, 143 terminated.
     """
 
     def main(
@@ -60,10 +64,23 @@ class OneLineGroup(TyperGroup):
             console.fail(_usage_message(error))
             code = getattr(error, "exit_code", 2)
         except (typer.Abort, KeyboardInterrupt):
-            code = _INTERRUPTED
-        if code == _INTERRUPTED:
+            code = console.INTERRUPTED
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            console.fail(
+                "out of memory; ask for less at once (photos, seeds, frames, a batch, a"
+                " resolution), close other programs, or choose another --device"
+            )
+            code = 1
+        if code == console.INTERRUPTED:
             console.fail("interrupted")
         sys.exit(code)
+
+
+def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    message = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in message for words in _NO_MEMORY)
 
 
 def _usage_message(error: Exception) -> str:
@@ -83,11 +100,16 @@ def _new_app(**settings: Any) -> typer.Typer:
 
 
 def _add(group: typer.Typer, name: str, command: Callable[..., None]) -> None:
-    """Register a command; the last paragraph of its docstring, the example, ends its help."""
+    """Register a command, with its docstring as help.
+
+    The first paragraph is the line in the list of commands, the last one, the example, ends the
+    help.
+    """
     text, _, example = inspect.cleandoc(command.__doc__ or "").partition("\n\nExample:")
     # "\b" keeps click from refilling the lines, so that the example can be copied.
     epilog = f"\b\nExample:\n  {' '.join(example.split())}" if example else None
-    group.command(name, help=text.strip(), epilog=epilog)(command)
+    summary = " ".join(text.partition("\n\n")[0].split())
+    group.command(name, help=text.strip(), short_help=summary, epilog=epilog)(command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -136,8 +158,18 @@ _add(app, "models", models)
 def main() -> None:
     """Run the ``ganedit`` command."""
     keep_memory()
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app(prog_name="ganedit")
     except KeyboardInterrupt:
         console.fail("interrupted")
-        sys.exit(_INTERRUPTED)
+        sys.exit(console.INTERRUPTED)
+    except SystemExit as stop:
+        if stop.code == _TERMINATED:
+            console.fail("terminated")
+        raise
+
+
+def _terminate(_number: int, _frame: object) -> None:
+    """Leave by an exception, so that unfinished files are removed on the way out."""
+    raise SystemExit(_TERMINATED)

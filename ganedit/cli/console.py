@@ -1,30 +1,36 @@
 """What a command says: results on stdout, everything else on stderr."""
 
 import json
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ganedit.progress import OnStep
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-OnStep = Callable[[int, int, Mapping[str, Any]], None]
-"""Called as ``on_step(step, total, values)`` with the number of steps done so far."""
+INTERRUPTED = 130
+"""The exit code after an interruption (128 and the number of SIGINT)."""
 
 
 def emit_paths(paths: Iterable[Path]) -> None:
-    """Print result paths on stdout, one a line."""
+    """Print result paths on stdout, one a line; a name that is no text comes as its own bytes."""
     for path in paths:
-        typer.echo(path)
+        try:
+            typer.echo(str(path))
+        except UnicodeEncodeError:
+            typer.echo(os.fsencode(path))
 
 
 def emit_json(value: Any) -> None:
-    """Print a value as JSON on stdout; what JSON does not know (paths) becomes text."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    """Print a value as JSON on stdout, in ASCII; what JSON does not know (paths) becomes text."""
+    typer.echo(json.dumps(value, indent=2, default=str))
 
 
 def note(message: str) -> None:

@@ -41,13 +41,18 @@ def clay(
         clay_pictures,
         write_archive,
     )
+    from ganedit.data.clayheads.render import COARSE
 
+    if resolution % COARSE:
+        raise typer.BadParameter(f"--resolution must be a multiple of {COARSE}, got {resolution}")
     check_archive_path(out, overwrite=overwrite)
     with console.progress("Rendering heads", count) as on_step:
         pictures = clay_pictures(
             count=count, seed=seed, resolution=resolution, style=style, on_step=on_step
         )
-        write_archive(out, pictures, factor_names=clay_factor_names(), overwrite=overwrite)
+        write_archive(
+            out, pictures, factor_names=clay_factor_names(), style=style, overwrite=overwrite
+        )
     console.note(f"{count} heads of {resolution}x{resolution} pixels")
     console.emit_paths([out])
 
@@ -62,13 +67,16 @@ def folder(
 ) -> None:
     """Make a dataset of your own pictures.
 
-    They are cropped to their central square and resized. Files that cannot be read are listed and
-    left out.
+    They are cropped to their central square and resized; labels in a dataset.json come along. Files
+    that cannot be read are listed and left out.
 
     Example: ganedit dataset folder examples --resolution 64 --out mine.zip
     """
     from ganedit.data.archive import check_archive_path, user_pictures, write_archive
+    from ganedit.errors import GaneditError
 
+    if out.resolve() == source.resolve():
+        raise GaneditError(f"{out}: is the source itself; choose another --out")
     check_archive_path(out, overwrite=overwrite)
     bad: list[tuple[str, str]] = []
     try:
@@ -79,9 +87,16 @@ def folder(
                 on_bad=lambda name, reason: bad.append((name, reason)),
                 on_step=on_step,
             )
-            count = write_archive(out, pictures, overwrite=overwrite)
+            made = write_archive(out, pictures, overwrite=overwrite)
     finally:
         for name, reason in bad:
             console.warn(f"left out {name}: {reason}")
-    console.note(f"{count} pictures of {resolution}x{resolution} pixels, {len(bad)} left out")
+    if 0 < made.labelled < made.pictures:
+        console.warn(
+            f"{made.pictures - made.labelled} of {made.pictures} pictures have no label in "
+            "dataset.json, so the archive has no labels"
+        )
+    console.note(
+        f"{made.pictures} pictures of {resolution}x{resolution} pixels, {len(bad)} left out"
+    )
     console.emit_paths([out])

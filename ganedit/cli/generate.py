@@ -8,6 +8,7 @@ import typer
 
 from ganedit.cli import console
 from ganedit.cli.options import (
+    ClassOption,
     DeviceOption,
     JsonOption,
     NetworkOption,
@@ -39,10 +40,7 @@ def generate(
         Literal["const", "random", "none"],
         typer.Option(help="Noise maps: the generator's own, new ones for each seed, or none."),
     ] = "const",
-    class_index: Annotated[
-        int | None,
-        typer.Option("--class", min=0, help="Class, for a class-conditional generator."),
-    ] = None,
+    class_index: ClassOption = None,
     grid: Annotated[
         str | None,
         typer.Option(metavar="COLUMNSxROWS", help="Also write grid.png, a sheet of this size."),
@@ -74,7 +72,7 @@ def generate(
     folder = OutputFolder(out, command="generate", overwrite=overwrite)
     folder.claim(names + (["grid.png"] if grid else []))
     model = load_network(network, device=device)
-    label = None if class_index is None else class_label(model.generator, class_index)
+    label = None if class_index is None else class_label(model, class_index)
     draw = partial(
         sample,
         model,

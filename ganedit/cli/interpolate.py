@@ -8,6 +8,7 @@ import typer
 
 from ganedit.cli import console
 from ganedit.cli.options import (
+    ClassOption,
     DeviceOption,
     FpsOption,
     JsonOption,
@@ -16,17 +17,21 @@ from ganedit.cli.options import (
     OverwriteOption,
     TruncationOption,
     parse_weights,
+    refuse_given,
 )
 from ganedit.cli.sources import open_latents
 
 if TYPE_CHECKING:
     from ganedit.checkpoints import Network
+    from ganedit.editing import LatentPath
     from ganedit.io import Latent, OutputFolder
 
 STRIP_PICTURES = 9
+PATH_OPTIONS = ("frames", "mode", "easing", "loop", "video", "gif", "strip", "fps")
 
 
 def interpolate(
+    context: typer.Context,
     latents: Annotated[
         list[str], typer.Argument(metavar="LATENT", help="Latent files or seeds, in order.")
     ],
@@ -63,6 +68,7 @@ def interpolate(
     ] = False,
     fps: FpsOption = 30,
     trunc: TruncationOption = 0.7,
+    class_index: ClassOption = None,
     network: OptionalNetworkOption = None,
     out: OutOption = Path("out"),
     overwrite: OverwriteOption = False,
@@ -75,29 +81,33 @@ def interpolate(
 
     Example: ganedit interpolate 3 42 --frames 30 --easing smooth --gif
     """
-    arguments = dict(locals())
-    numbers = parse_weights(weights) if weights else None
-    if numbers and (video or gif or strip or loop):
-        raise typer.BadParameter("--weights makes one picture; leave out video, gif, strip, loop")
+    arguments = {name: value for name, value in locals().items() if name != "context"}
+    numbers = None if weights is None else parse_weights(weights)
+    if numbers is not None:
+        refuse_given(context, PATH_OPTIONS, why="--weights makes one picture, not a path")
 
-    from ganedit.editing import combine
-    from ganedit.editing import interpolate as find_path
-    from ganedit.io import OutputFolder
+    from ganedit.editing import combine, plan_path
+    from ganedit.io import OutputFolder, check_file_size
 
     outputs = _output_names(numbers is not None, video, gif, strip, save_latents)
     folder = OutputFolder(out, command="interpolate", overwrite=overwrite)
     folder.claim(outputs)
-    model, keys = open_latents(latents, network=network, device=device, truncation_psi=trunc)
-    if numbers:
+    model, keys = open_latents(
+        latents, network=network, device=device, truncation_psi=trunc, class_index=class_index
+    )
+    path: Latent | LatentPath
+    if numbers is not None:
         path = combine(keys, numbers)
     else:
         centre = model.generator.w_avg
-        path = find_path(keys, frames=frames, mode=mode, easing=easing, loop=loop, centre=centre)
+        path = plan_path(keys, frames=frames, mode=mode, easing=easing, loop=loop, centre=centre)
+    if save_latents:
+        check_file_size(out / outputs[-1], like=path.rows(0, 1), rows=len(path))
     paths = [_write(folder, name, model, path, fps) for name in outputs]
     record = {
         "arguments": arguments,
         "frames": len(path),
-        "generator": {"network": path.network, "fingerprint": path.fingerprint},
+        "generator": {"network": model.home, "fingerprint": model.fingerprint},
         "results": outputs,
     }
     paths.append(folder.finish(record))
@@ -118,19 +128,25 @@ def _output_names(
     return [name for name, asked in wanted.items() if asked]
 
 
-def _write(folder: "OutputFolder", name: str, network: "Network", path: "Latent", fps: int) -> Path:
-    """Write one output; frames are rendered while they are written, and never all in memory."""
+def _write(
+    folder: "OutputFolder",
+    name: str,
+    network: "Network",
+    path: "Latent | LatentPath",
+    fps: int,
+) -> Path:
+    """Write one output; a video's latents and frames are made while it is written."""
     import torch
 
     from ganedit.editing import synthesize
     from ganedit.io import image_grid, save_latent, write_gif, write_image, write_video
 
     if name.endswith(".pt"):
-        return folder.write(name, partial(save_latent, latent=path))
+        return folder.write(name, partial(save_latent, latent=path.rows(0, len(path))))
     if name.endswith(".png"):
         count = min(STRIP_PICTURES, len(path))
         steps = [round(i * (len(path) - 1) / max(1, count - 1)) for i in range(count)]
-        pictures = [next(synthesize(network, path.row(step))) for step in steps]
+        pictures = [next(synthesize(network, path.rows(step, step + 1))) for step in steps]
         sheet = image_grid(torch.cat(pictures), columns=count)
         return folder.write(name, partial(write_image, image=sheet))
     write = write_video if name.endswith(".mp4") else write_gif

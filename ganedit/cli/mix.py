@@ -8,6 +8,7 @@ import typer
 
 from ganedit.cli import console
 from ganedit.cli.options import (
+    ClassOption,
     DeviceOption,
     JsonOption,
     OptionalNetworkOption,
@@ -20,8 +21,6 @@ from ganedit.cli.sources import open_latents
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from ganedit.io import Latent
 
 
 def mix(
@@ -47,6 +46,7 @@ def mix(
         bool, typer.Option("--save-latents", help="Also write the latents of all mixtures.")
     ] = False,
     trunc: TruncationOption = 0.7,
+    class_index: ClassOption = None,
     network: OptionalNetworkOption = None,
     out: OutOption = Path("out"),
     overwrite: OverwriteOption = False,
@@ -55,7 +55,8 @@ def mix(
 ) -> None:
     """Mix styles: every row with some layers of every column.
 
-    Writes mix.png, a table of pictures with the rows at its left and the columns on top.
+    Writes mix.png, a table of pictures with the rows at its left and the columns on top. A mixture
+    keeps the noise maps of its row.
 
     Example: ganedit mix --rows 0-3 --columns 8-12 --layers 4-9
     """
@@ -63,33 +64,46 @@ def mix(
     chosen = parse_numbers(layers, what="layers", limit=1000)
 
     from ganedit.editing import mix as mix_styles
-    from ganedit.editing import synthesize
-    from ganedit.io import OutputFolder, save_latent, write_image
+    from ganedit.editing import stack, synthesize
+    from ganedit.io import OutputFolder, check_file_size, save_latent, write_image
 
     outputs = ["mix.png"] + (["mix.pt"] if save_latents else [])
     folder = OutputFolder(out, command="mix", overwrite=overwrite)
     folder.claim(outputs)
     sources = [_split(rows), _split(columns)]
     model, opened = open_latents(
-        sources[0] + sources[1], network=network, device=device, truncation_psi=trunc
+        sources[0] + sources[1],
+        network=network,
+        device=device,
+        truncation_psi=trunc,
+        class_index=class_index,
     )
-    row_latent = _stack(opened[: len(sources[0])])
-    column_latent = _stack(opened[len(sources[0]) :])
-    mixed = mix_styles(row_latent, column_latent, layers=chosen)
-    total = len(row_latent) + len(column_latent) + len(mixed)
-    with console.progress("Rendering", total) as on_step:
-        pictures = [
-            list(synthesize(model, latent, on_step=on_step))
-            for latent in (row_latent, column_latent, mixed)
-        ]
-    sheet = _table(*pictures)
+    row_latents = [
+        latent.row(i) for latent in opened[: len(sources[0])] for i in range(len(latent))
+    ]
+    column_latent = stack(opened[len(sources[0]) :])
+    # Row by row, so that each row's noise maps serve all its mixtures without being copied.
+    mixed = [mix_styles(row, column_latent, layers=chosen) for row in row_latents]
+    if save_latents and len(mixed) > 1:
+        rows_to_save = len(row_latents) * len(column_latent)
+        check_file_size(out / "mix.pt", like=mixed[0], rows=rows_to_save)
+    parts = [
+        column_latent,
+        *(part for pair in zip(row_latents, mixed, strict=True) for part in pair),
+    ]
+    with console.progress("Rendering", len(parts)) as on_step:
+        pictures = []
+        for done, part in enumerate(parts, start=1):
+            pictures += list(synthesize(model, part))
+            on_step(done, len(parts), {})
+    sheet = _table(pictures, len(column_latent))
     paths = [folder.write("mix.png", partial(write_image, image=sheet))]
     if save_latents:
-        paths.append(folder.write("mix.pt", partial(save_latent, latent=mixed)))
+        paths.append(folder.write("mix.pt", partial(save_latent, latent=stack(mixed))))
     record = {
         "arguments": arguments,
         "layers": chosen,
-        "generator": {"network": mixed.network, "fingerprint": mixed.fingerprint},
+        "generator": {"network": model.home, "fingerprint": model.fingerprint},
         "results": outputs,
     }
     paths.append(folder.finish(record))
@@ -103,28 +117,10 @@ def _split(text: str) -> list[str]:
     return parts
 
 
-def _stack(latents: "list[Latent]") -> "Latent":
-    """Return one latent with the rows of all; noise maps are the generator's own."""
-    import torch
-
-    from ganedit.io import Latent
-
-    return Latent(
-        ws=torch.cat([latent.ws for latent in latents]),
-        space="w+",
-        fingerprint=latents[0].fingerprint,
-        network=latents[0].network,
-        names=tuple(name for latent in latents for name in latent.names),
-    )
-
-
-def _table(rows: "list[Tensor]", columns: "list[Tensor]", mixed: "list[Tensor]") -> "Tensor":
-    """Return the sheet: an empty corner, the columns on top, each row before its mixtures."""
+def _table(pictures: "list[Tensor]", columns: int) -> "Tensor":
+    """Return the sheet: an empty corner before the columns, then each row before its mixtures."""
     import torch
 
     from ganedit.io import image_grid
 
-    cells = [torch.ones_like(rows[0]), *columns]
-    for index, row in enumerate(rows):
-        cells += [row, *mixed[index * len(columns) : (index + 1) * len(columns)]]
-    return image_grid(torch.cat(cells), columns=len(columns) + 1)
+    return image_grid(torch.cat([torch.ones_like(pictures[0]), *pictures]), columns=columns + 1)

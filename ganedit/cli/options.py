@@ -1,6 +1,8 @@
 """Options that mean the same in every command, and the parsers of their values."""
 
+import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +10,18 @@ import typer
 
 MAX_SEEDS = 100_000
 SEED_LIMIT = 2**32  # torch's CPU generator uses the low 32 bits of a seed
+
+
+def finite(value: float) -> float:
+    """Return the value of a number option, unless it is NaN or infinite; a typer callback.
+
+    Raises:
+        typer.BadParameter: It is (exit code 2). Ranges alone let NaN through.
+    """
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
+
 
 NetworkOption = Annotated[
     str,
@@ -50,8 +64,15 @@ TruncationOption = Annotated[
     float,
     typer.Option(
         "--trunc",
+        min=-10,
+        max=10,
+        callback=finite,
         help="Truncation psi: 0 is the average picture, 1 is untouched; 0.7 is varied and clean.",
     ),
+]
+ClassOption = Annotated[
+    int | None,
+    typer.Option("--class", min=0, help="Class of the seeds, for a class-conditional generator."),
 ]
 FpsOption = Annotated[
     int, typer.Option("--fps", min=1, max=120, help="Frames a second of the video or GIF.")
@@ -118,3 +139,21 @@ def parse_weights(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise typer.BadParameter(f"weights: {text!r} is no list of numbers; try 0.5,0.5") from error
+
+
+def refuse_given(context: typer.Context, names: Iterable[str], *, why: str) -> None:
+    """Refuse options that were typed although they would change nothing.
+
+    Args:
+        context: Of the running command.
+        names: Names of its parameters.
+        why: Start of the error.
+
+    Raises:
+        typer.BadParameter: One of them was typed (exit code 2).
+    """
+    sources = {name: context.get_parameter_source(name) for name in names}
+    given = [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise typer.BadParameter(f"{why}; leave out {flags}")

@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 
 
 def open_latents(
-    sources: Sequence[str], *, network: str | None, device: str, truncation_psi: float
+    sources: Sequence[str],
+    *,
+    network: str | None,
+    device: str,
+    truncation_psi: float,
+    class_index: int | None = None,
 ) -> "tuple[Network, list[Latent]]":
-    """Return the generator and one latent a source.
+    """Return the generator and one latent a source, all with noise maps when a file brings some.
 
     Args:
         sources: Latent files, and seeds such as ``7`` or ``0-3``; a file goes first where both
@@ -24,31 +29,29 @@ def open_latents(
         network: Overrides the generator that the files name; ``clay`` when neither is given.
         device: Where the generator lives.
         truncation_psi: For the seeds.
+        class_index: For the seeds; None for an unconditional generator.
 
     Raises:
-        GaneditError: A file is no latent, its generator is gone, or they do not belong together.
+        GaneditError: A file is no latent, its generator is gone, they do not belong together, or
+            the class does not exist.
     """
-    from ganedit.editing import sample
-    from ganedit.io import check_latent, load_latent
+    from ganedit.editing import check_fits, class_label, fill_noise, sample
+    from ganedit.io import load_latent
 
     files = {source: load_latent(source) for source in sources if not _is_seeds(source)}
+    if class_index is not None and len(files) == len(set(sources)):
+        raise GaneditError("--class is for seeds, and all latents here are files; leave it out")
     loaded = _open_network(files, network, device)
     for source, latent in files.items():
-        check_latent(
-            latent,
-            fingerprint=loaded.fingerprint,
-            num_ws=loaded.generator.num_ws,
-            w_dim=loaded.generator.w_dim,
-            network=loaded.source,
-            name=source,
-        )
+        check_fits(loaded, latent, name=source)
+    label = None if class_index is None else class_label(loaded, class_index)
     latents = [
         _named(files[source], source)
         if source in files
-        else sample(loaded, parse_seeds(source), truncation_psi=truncation_psi)
+        else sample(loaded, parse_seeds(source), truncation_psi=truncation_psi, label=label)
         for source in sources
     ]
-    return loaded, latents
+    return loaded, fill_noise(latents, loaded)
 
 
 def _is_seeds(source: str) -> bool:
@@ -63,7 +66,7 @@ def _open_network(files: "dict[str, Latent]", network: str | None, device: str) 
     source, latent = next(iter(files.items()))
     try:
         return load_network(latent.network, device=device)
-    except GaneditError as error:
+    except (GaneditError, OSError) as error:  # OSError: a name that no system takes
         raise GaneditError(
             f"{source}: its generator cannot be opened ({error}); name it with --network"
         ) from error

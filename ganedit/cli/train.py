@@ -1,8 +1,7 @@
 """``ganedit train``: a StyleGAN2 from a dataset."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -10,6 +9,8 @@ from ganedit.cli import console
 from ganedit.cli.options import DeviceOption, SeedOption, parse_grid
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ganedit.generators import Generator
 
 _INTERRUPTED = 130
@@ -18,78 +19,128 @@ _INTERRUPTED = 130
 def train(
     data: Annotated[Path, typer.Option(help="Folder or zip of square pictures of one size.")],
     out: Annotated[Path, typer.Option(help="Folder for snapshots; an old run there goes on.")],
-    kimg: Annotated[float, typer.Option(help="Length, in thousands of images seen.")] = 25_000.0,
+    kimg: Annotated[
+        float, typer.Option(min=0, help="Length, in thousands of images seen.")
+    ] = 25_000.0,
     max_minutes: Annotated[
-        float | None, typer.Option(help="Stop and save after this many minutes.")
+        float | None, typer.Option(min=0, help="Stop and save after this many minutes.")
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Continue from the run in this folder, into --out.")
+        Path | None,
+        typer.Option(help="Run to continue from, while --out does not hold one itself."),
     ] = None,
     init: Annotated[
         Path | None, typer.Option(help="Start from this snapshot's weights (fine-tuning).")
     ] = None,
     seed: SeedOption = 0,
-    batch: Annotated[int, typer.Option(help="Images a step.")] = 16,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Images a step.")] = 16,
     mirror: Annotated[
         bool, typer.Option("--mirror", help="Also show the pictures flipped left to right.")
     ] = False,
     cond: Annotated[
         bool, typer.Option("--cond", help="Condition on the data's labels (classes, cameras).")
     ] = False,
-    z_dim: Annotated[int, typer.Option(help="Width of the input latent z.")] = 512,
-    w_dim: Annotated[int, typer.Option(help="Width of the intermediate latent w.")] = 512,
-    map_layers: Annotated[int, typer.Option(help="Layers of the mapping network.")] = 2,
+    z_dim: Annotated[int, typer.Option(min=1, max=4096, help="Width of the input latent z.")] = 512,
+    w_dim: Annotated[
+        int, typer.Option(min=1, max=4096, help="Width of the intermediate latent w.")
+    ] = 512,
+    map_layers: Annotated[
+        int, typer.Option(min=1, max=32, help="Layers of the mapping network.")
+    ] = 2,
     channel_base: Annotated[
-        int, typer.Option(help="Channels of a layer: this, divided by its resolution, ...")
+        int,
+        typer.Option(
+            min=16, max=1048576, help="Channels of a layer: this, divided by its resolution, ..."
+        ),
     ] = 16384,
-    channel_max: Annotated[int, typer.Option(help="... but at most this many.")] = 512,
+    channel_max: Annotated[
+        int, typer.Option(min=1, max=4096, help="... but at most this many.")
+    ] = 512,
     mbstd_group: Annotated[
         int | None,
-        typer.Option(help="Images a group of the minibatch deviation; by default 4."),
+        typer.Option(
+            min=1,
+            max=4096,
+            help="Images a group of the minibatch deviation; by default the largest divisor of "
+            "--batch up to 4.",
+        ),
     ] = None,
     lr: Annotated[
-        float | None, typer.Option(help="Learning rate; by default 0.0025 (0.002 from 1024 px).")
+        float | None,
+        typer.Option(
+            min=1e-9, max=1, help="Learning rate; by default 0.0025 (0.002 from 1024 px)."
+        ),
     ] = None,
-    beta1: Annotated[float, typer.Option(help="First coefficient of Adam, 0 to 1.")] = 0.0,
-    beta2: Annotated[float, typer.Option(help="Second coefficient of Adam, 0 to 1.")] = 0.99,
+    beta1: Annotated[
+        float, typer.Option(min=0, max=0.9999, help="First coefficient of Adam.")
+    ] = 0.0,
+    beta2: Annotated[
+        float, typer.Option(min=0, max=0.999999, help="Second coefficient of Adam.")
+    ] = 0.99,
     gamma: Annotated[
         float | None,
-        typer.Option(help="R1 weight; by default 0.0002 * resolution squared / batch."),
+        typer.Option(
+            min=0, max=1e6, help="R1 weight; by default 0.0002 * resolution squared / batch."
+        ),
     ] = None,
-    r1_interval: Annotated[int, typer.Option(help="Steps from one R1 penalty to the next.")] = 16,
-    pl_weight: Annotated[float, typer.Option(help="Path length weight; 0 is off.")] = 2.0,
-    pl_interval: Annotated[int, typer.Option(help="Steps between path length penalties.")] = 4,
+    r1_interval: Annotated[
+        int, typer.Option(min=1, max=1048576, help="Steps from one R1 penalty to the next.")
+    ] = 16,
+    pl_weight: Annotated[
+        float, typer.Option(min=0, max=1e6, help="Path length weight; 0 is off.")
+    ] = 2.0,
+    pl_interval: Annotated[
+        int, typer.Option(min=1, max=1048576, help="Steps between path length penalties.")
+    ] = 4,
     pl_decay: Annotated[
-        float, typer.Option(help="Rate at which the mean path length follows, 0 to 1.")
+        float, typer.Option(min=0, max=1, help="Rate at which the mean path length follows.")
     ] = 0.01,
     pl_batch_shrink: Annotated[
-        int, typer.Option(help="The path length penalty sees batch / this many images.")
+        int,
+        typer.Option(
+            min=1, max=4096, help="The path length penalty sees batch / this many images."
+        ),
     ] = 2,
     style_mixing: Annotated[
-        float, typer.Option(help="Probability that a picture mixes two latents, 0 to 1.")
+        float, typer.Option(min=0, max=1, help="Probability that a picture mixes two latents.")
     ] = 0.9,
     ema_kimg: Annotated[
         float | None,
-        typer.Option(help="Half-life of the averaged generator; by default batch * 10 / 32."),
+        typer.Option(
+            min=0, help="Half-life of the averaged generator in kimg; by default batch * 10 / 32."
+        ),
     ] = None,
     ema_rampup: Annotated[
-        float, typer.Option(help="That half-life is at most this share of the images seen.")
+        float,
+        typer.Option(
+            min=0, max=1, help="That half-life is at most this share of the images seen; 0: any."
+        ),
     ] = 0.05,
     augment: Annotated[
         Literal["ada", "fixed", "off"],
         typer.Option(help="Augmentation: adaptive, with the fixed --augment-p, or none."),
     ] = "ada",
     augment_p: Annotated[
-        float, typer.Option(help="Probability of each augmentation (ada: at the start), 0 to 1.")
+        float,
+        typer.Option(min=0, max=1, help="Probability of each augmentation (ada: at the start)."),
     ] = 0.0,
-    target: Annotated[float, typer.Option(help="Mean sign of D(real) that ada keeps.")] = 0.6,
-    ada_interval: Annotated[int, typer.Option(help="Steps between adjustments of ada.")] = 4,
+    target: Annotated[
+        float, typer.Option(min=0, max=1, help="Mean sign of D(real) that ada keeps.")
+    ] = 0.6,
+    ada_interval: Annotated[
+        int, typer.Option(min=1, max=1048576, help="Steps between adjustments of ada.")
+    ] = 4,
     ada_kimg: Annotated[
         float | None,
-        typer.Option(help="kimg in which p may go from 0 to 1; by default 500, with --init 100."),
+        typer.Option(
+            min=0.001, help="kimg in which p may go from 0 to 1; by default 500, with --init 100."
+        ),
     ] = None,
     freezed: Annotated[
-        int, typer.Option(help="Discriminator layers that stay, from the highest resolution.")
+        int,
+        typer.Option(
+            min=0, max=100, help="Discriminator layers that stay, from the highest resolution."
+        ),
     ] = 0,
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16"],
@@ -97,17 +148,23 @@ def train(
     ] = "auto",
     device: DeviceOption = "auto",
     threads: Annotated[
-        int | None, typer.Option(help="CPU threads; by default torch's choice.")
+        int | None, typer.Option(min=1, max=1024, help="CPU threads; by default torch's choice.")
     ] = None,
-    tick: Annotated[float, typer.Option(help="kimg from one line of figures to the next.")] = 4.0,
-    snap: Annotated[int, typer.Option(help="Ticks from one snapshot to the next.")] = 10,
+    tick: Annotated[
+        float, typer.Option(min=0.001, help="kimg from one line of figures to the next.")
+    ] = 4.0,
+    snap: Annotated[
+        int, typer.Option(min=1, max=1048576, help="Ticks from one snapshot to the next.")
+    ] = 10,
     grid: Annotated[
         str, typer.Option(metavar="COLUMNSxROWS", help="Size of the sample grids.")
     ] = "8x5",
     evaluate: Annotated[
         int,
         typer.Option(
-            help="Images for the Fréchet distance at snapshots, in the clay space; 0: no."
+            min=0,
+            max=1_000_000,
+            help="Images for the Fréchet distance at snapshots, in the clay space; 0: no.",
         ),
     ] = 0,
     dry_run: Annotated[
@@ -123,6 +180,9 @@ def train(
     """
     options = dict(locals())
     columns, rows = parse_grid(grid)
+    if evaluate == 1:
+        raise typer.BadParameter("--evaluate must be 0 or at least 2, got 1")
+    from ganedit.errors import GaneditError
     from ganedit.training import plan
     from ganedit.training import train as run
     from ganedit.training.config import TrainingConfig, field_of
@@ -130,12 +190,16 @@ def train(
     apart = ("resume", "evaluate", "dry_run", "grid")
     fields = {field_of(name): value for name, value in options.items() if name not in apart}
     config = TrainingConfig(grid_columns=columns, grid_rows=rows, **fields)
+    try:
+        config.validate()
+    except GaneditError as error:
+        raise typer.BadParameter(str(error)) from error
     if dry_run:
         console.emit_json(plan(config))
         return
-    distance = _clay_distance(data, evaluate, device=device) if evaluate else None
+    measure = _clay_measure(data, evaluate, device=device) if evaluate else None
     with console.progress("Training") as on_step:
-        result = run(config, resume=resume, on_step=on_step, evaluate=distance)
+        result = run(config, resume=resume, on_step=on_step, evaluate=measure)
     if result.reason == "interrupted":
         console.note(f"interrupted and saved at {result.images} images; the same command goes on")
     figures = {"images": result.images, **result.figures}
@@ -145,40 +209,11 @@ def train(
         raise typer.Exit(_INTERRUPTED)
 
 
-def _clay_distance(
+def _clay_measure(
     data: Path, count: int, *, device: str
 ) -> "Callable[[Generator], dict[str, float]]":
-    """Return a function that measures a generator against the data in the clay feature space."""
-    import torch
-
     from ganedit.data.dataset import ImageDataset
-    from ganedit.features.clay import load_clay_features
-    from ganedit.metrics import frechet_distance
-    from ganedit.runtime import resolve_device, seeded_normal
+    from ganedit.metrics import clay_frechet
 
-    place = resolve_device(device)
-    features = load_clay_features(place)
-    dataset = ImageDataset(data)
-    labels = dataset.labels
-    chosen = torch.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().long()
-
-    @torch.no_grad()
-    def embed(images: Any, total: int) -> Any:
-        parts = [
-            features.embed(images(start, min(start + 64, total))) for start in range(0, total, 64)
-        ]
-        return torch.cat(parts)
-
-    reference = embed(lambda a, b: dataset.batch(chosen[a:b]).to(place), len(chosen))
-
-    def distance(generator: "Generator") -> dict[str, float]:
-        def pictures(start: int, stop: int) -> Any:
-            z = seeded_normal(range(start, stop), [generator.z_dim], device=place)
-            c = None
-            if generator.c_dim and labels is not None:
-                c = labels[torch.arange(start, stop) % len(labels)].to(place)
-            return generator.synthesize(generator.map(z, c)).clamp(-1, 1)
-
-        return {"frechet_clay": frechet_distance(reference, embed(pictures, count))}
-
-    return distance
+    distance = clay_frechet(ImageDataset(data), count=count, device=device)
+    return lambda generator: {"frechet_clay": distance(generator)}

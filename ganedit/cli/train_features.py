@@ -1,5 +1,6 @@
 """``ganedit train-features``: the clay world's perceptual network."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +14,9 @@ def train_features(
     data: Annotated[Path, typer.Option(help="Archive made by 'ganedit dataset clay'.")],
     out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
     kimg: Annotated[
-        float, typer.Option(min=0.001, help="Length, in thousands of pictures seen.")
+        float, typer.Option(min=0.001, max=1e6, help="Length, in thousands of pictures seen.")
     ] = 160.0,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures a step.")] = 64,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Pictures a step.")] = 64,
     lr: Annotated[float, typer.Option(min=1e-6, max=1, help="Learning rate at the start.")] = 2e-3,
     seed: SeedOption = 0,
     test_heads: Annotated[
@@ -31,16 +32,17 @@ def train_features(
 
     Example: ganedit train-features --data clay.zip --out features.safetensors --kimg 1
     """
-    from ganedit.errors import GaneditError
     from ganedit.training.features import (
         UNSEEN_SEED,
+        check_features_path,
         save_clay_features,
         score_clay_features,
         train_clay_features,
     )
 
-    if out.exists() and not overwrite:
-        raise GaneditError(f"{out} exists; --overwrite replaces it")
+    if math.isnan(kimg) or math.isnan(lr):
+        raise typer.BadParameter("--kimg and --lr must be numbers, got nan")
+    check_features_path(out, overwrite=overwrite)
     with console.progress("Training features") as on_step:
         features = train_clay_features(
             data, kimg=kimg, batch=batch, learning_rate=lr, seed=seed, device=device,

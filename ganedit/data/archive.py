@@ -27,6 +27,7 @@ from ganedit.data.sources import (
 from ganedit.errors import GaneditError
 from ganedit.io.files import write_atomic
 from ganedit.io.images import decode_image, encode_image, to_square
+from ganedit.progress import OnStep
 
 COMMENT = b"ganedit dataset"  # tells our own archives from others'
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed date: equal pictures give an equal file
@@ -60,9 +61,6 @@ class ArchiveSummary:
 
     pictures: int
     labelled: int
-
-
-OnStep = Callable[[int, int, Mapping[str, Any]], None]
 
 
 def write_archive(

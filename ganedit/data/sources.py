@@ -2,7 +2,6 @@
 
 import json
 import lzma
-import math
 import struct
 import zipfile
 import zlib
@@ -36,6 +35,8 @@ BROKEN_ZIP: tuple[type[Exception], ...] = (
     RuntimeError,
     MemoryError,
 )
+
+_LARGEST = 3e38  # float32 ends here
 
 Label = int | list[float]
 """A class number, or the numbers of a condition (25 for an EG3D camera)."""
@@ -123,7 +124,7 @@ def read_labels(source: Source) -> dict[str, Label] | None:
     if len({len(x) if isinstance(x, list) else None for x in labels.values()}) > 1:
         raise _misshapen(source)
     numbers = (x for label in labels.values() if isinstance(label, list) for x in label)
-    if not all(math.isfinite(x) for x in numbers):
+    if not all(abs(x) < _LARGEST for x in numbers):  # false for NaN, too
         raise GaneditError(f"{source.path}: {LABELS_FILE} holds labels that are not finite")
     return labels or None
 

@@ -1,35 +1,45 @@
 """Edits of latents: interpolation, style mixing, and the way from seeds to pictures."""
 
 from ganedit.editing.interpolate import (
+    MAX_FRAMES,
     Easing,
+    LatentPath,
     Mode,
     combine,
     ease,
     interpolate,
-    key_latents,
     lerp,
+    plan_path,
     slerp,
 )
 from ganedit.editing.mix import mix
+from ganedit.editing.rows import fill_noise, key_latents, stack
 from ganedit.editing.synthesis import (
     NoiseMode,
+    check_fits,
     class_label,
     sample,
     synthesize,
 )
 
 __all__ = [
+    "MAX_FRAMES",
     "Easing",
+    "LatentPath",
     "Mode",
     "NoiseMode",
+    "check_fits",
     "class_label",
     "combine",
     "ease",
+    "fill_noise",
     "interpolate",
     "key_latents",
     "lerp",
     "mix",
+    "plan_path",
     "sample",
     "slerp",
+    "stack",
     "synthesize",
 ]

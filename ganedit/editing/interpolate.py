@@ -2,17 +2,23 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from ganedit.checkpoints import Network
+from ganedit.editing.rows import fill_noise, key_latents, row_name
 from ganedit.errors import GaneditError
 from ganedit.io.latents import Latent
 
 Mode = Literal["lerp", "slerp"]
 Easing = Literal["linear", "smooth", "smoother", "in", "out"]
 
+MAX_FRAMES = 100_000  # an hour of video at 28 frames a second
+
+_MAX_WEIGHT = 1e6
 _NEARLY_PARALLEL = 1e-4  # radians from 0 or pi; nearer, the great circle is not defined
 
 
@@ -83,76 +89,162 @@ def ease(t: Tensor, easing: Easing = "linear") -> Tensor:
     raise ValueError(f"easing: expected one of {get_args(Easing)}, got {easing!r}")
 
 
-def key_latents(latents: Sequence[Latent]) -> list[Latent]:
-    """Return every row of every latent, after checking that they belong together.
-
-    Raises:
-        GaneditError: Fewer than two rows, other shapes, or another generator.
-    """
-    rows = [latent.row(index) for latent in latents for index in range(len(latent))]
-    if len(rows) < 2:
-        raise GaneditError(f"two or more latents are needed, got {len(rows)}")
-    first = rows[0]
-    for row in rows[1:]:
-        if row.ws.shape != first.ws.shape:
-            raise GaneditError(
-                f"latents of different shapes: {_name(first)} is {_shape(first)}, "
-                f"{_name(row)} is {_shape(row)}"
-            )
-        if row.fingerprint != first.fingerprint:
-            raise GaneditError(
-                f"latents of different generators: {_name(first)} is of {first.network}, "
-                f"{_name(row)} of {row.network} (fingerprints differ)"
-            )
-    return rows
-
-
-def combine(latents: Sequence[Latent], weights: Sequence[float]) -> Latent:
+def combine(
+    latents: Sequence[Latent], weights: Sequence[float], *, network: Network | None = None
+) -> Latent:
     """Return the weighted sum of latents, N = 1.
 
-    A weight of 1 beside zeros returns that latent to the bit. Noise maps are combined when all
-    latents carry them, at unit variance, and dropped otherwise.
+    A weight of 1 beside zeros returns that latent to the bit. Noise maps are combined at unit
+    variance when a latent carries them.
 
     Args:
         latents: Of one generator; every row counts as one latent.
         weights: One a latent, summing to one; negative ones extrapolate.
+        network: The generator, whose own noise maps stand in for those of latents without; needed
+            only when others carry some.
 
     Raises:
-        GaneditError: The weights do not sum to one, their number is wrong, or the latents do not
-            belong together.
+        GaneditError: A weight is not finite or beyond a million, they do not sum to one, their
+            number is wrong, or the latents do not belong together.
     """
     rows = key_latents(latents)
     if len(weights) != len(rows):
         raise GaneditError(f"{len(rows)} latents need {len(rows)} weights, got {len(weights)}")
+    for weight in weights:
+        if not abs(weight) <= _MAX_WEIGHT:  # NaN compares as false
+            raise GaneditError(
+                f"weights must be numbers from {-_MAX_WEIGHT:.0f} to {_MAX_WEIGHT:.0f}, "
+                f"got {weight:g}"
+            )
     total = math.fsum(weights)
-    if not (math.isfinite(total) and abs(total - 1) <= 1e-6):
+    if abs(total - 1) > 1e-6:
         raise GaneditError(f"the weights must sum to 1, but sum to {total:g}")
-    used = [(row, weight) for row, weight in zip(rows, weights, strict=True) if weight != 0]
-    if len(used) == 1:
-        return used[0][0]
-    ws = torch.stack([row.ws.double() * weight for row, weight in used]).sum(0).float()
+    chosen = [index for index, weight in enumerate(weights) if weight != 0]
+    if len(chosen) == 1:
+        return rows[chosen[0]]
+    used = fill_noise([rows[index] for index in chosen], network)
+    factors = [weights[index] for index in chosen]
+    parts = [row.ws.double() * factor for row, factor in zip(used, factors, strict=True)]
     return Latent(
-        ws=ws,
+        ws=torch.stack(parts).sum(0).float(),
         space=_common_space(rows),
         fingerprint=rows[0].fingerprint,
         network=rows[0].network,
-        noise=_combined_noise(used),
-        names=("+".join(_name(row) for row, _ in used),),
+        noise=_combined_noise(used, factors),
+        names=("+".join(row_name(row) for row in used),),
     )
 
 
-def _combined_noise(used: Sequence[tuple[Latent, float]]) -> tuple[Tensor, ...] | None:
+def _combined_noise(used: Sequence[Latent], weights: Sequence[float]) -> tuple[Tensor, ...] | None:
     """Return noise maps mixed by weight and brought back to unit variance."""
-    maps = [row.noise for row, _ in used]
-    if any(noise is None for noise in maps):
+    if used[0].noise is None:
         return None
-    layers = zip(*(noise for noise in maps if noise is not None), strict=True)
     result = []
-    for layer in layers:
-        mixed = torch.stack([m * w for m, (_, w) in zip(layer, used, strict=True)]).sum(0)
+    for layer in zip(*(row.noise for row in used if row.noise is not None), strict=True):
+        mixed = torch.stack([m * w for m, w in zip(layer, weights, strict=True)]).sum(0)
         size = torch.stack([m.square().mean() for m in layer]).mean().sqrt()
         result.append(mixed * (size / mixed.square().mean().sqrt().clamp_min(1e-12)))
     return tuple(result)
+
+
+@dataclass(frozen=True, eq=False)
+class LatentPath:
+    """A path through latents whose frames are computed when they are asked for.
+
+    `plan_path` makes it. A long path, or one with large noise maps, never fills the memory.
+
+    Attributes:
+        keys: Latents of one row each, two or more, all with noise maps or none.
+        pace: How far each frame between two keys is, [frames], from 0 to 1.
+        mode: ``lerp`` on lines; ``slerp`` on arcs, layer by layer.
+        loop: Also go from the last key back to the first.
+        centre: Origin of slerp's angles, [w_dim]; see `slerp`.
+    """
+
+    keys: tuple[Latent, ...]
+    pace: Tensor
+    mode: Mode
+    loop: bool
+    centre: Tensor | None
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        steps = len(self.pace) - 1
+        return steps * len(self.keys) if self.loop else steps * (len(self.keys) - 1) + 1
+
+    def rows(self, start: int, stop: int) -> Latent:
+        """Return the frames from ``start`` to before ``stop``, N = stop − start."""
+        if not 0 <= start < stop <= len(self):
+            raise ValueError(f"rows: expected a range in 0 to {len(self)}, got {start} to {stop}")
+        steps, last = len(self.pace) - 1, len(self.keys) - (1 if self.loop else 2)
+        pairs = [min(index // steps, last) for index in range(start, stop)]
+        t = self.pace[
+            [index - pair * steps for index, pair in zip(range(start, stop), pairs, strict=True)]
+        ]
+        before = [self.keys[pair] for pair in pairs]
+        after = [self.keys[(pair + 1) % len(self.keys)] for pair in pairs]
+        return Latent(
+            ws=self._between(before, after, t),
+            space=_common_space(self.keys),
+            fingerprint=self.keys[0].fingerprint,
+            network=self.keys[0].network,
+            noise=_noise_between(before, after, t),
+        )
+
+    def _between(self, before: Sequence[Latent], after: Sequence[Latent], t: Tensor) -> Tensor:
+        """Return [T, num_ws, w_dim] for the keys around T frames and their t."""
+        start, end = (torch.cat([key.ws for key in keys]) for keys in (before, after))
+        if self.mode == "lerp":
+            return lerp(start, end, t.view(-1, 1, 1))
+        return slerp(start, end, t.view(-1, 1, 1), centre=self.centre)
+
+
+def _noise_between(
+    before: Sequence[Latent], after: Sequence[Latent], t: Tensor
+) -> tuple[Tensor, ...] | None:
+    """Return maps [T, 1, R, R] a layer; slerp, because a lerp of noise would lose variance."""
+    if before[0].noise is None:
+        return None
+    layers = []
+    for layer, like in enumerate(before[0].noise):
+        start, end = (
+            torch.cat([key.noise[layer] for key in keys if key.noise is not None]).flatten(1)
+            for keys in (before, after)
+        )
+        layers.append(slerp(start, end, t.view(-1, 1)).unflatten(1, like.shape[1:]))
+    return tuple(layers)
+
+
+def plan_path(
+    latents: Sequence[Latent],
+    *,
+    frames: int = 60,
+    mode: Mode = "lerp",
+    easing: Easing = "linear",
+    loop: bool = False,
+    centre: Tensor | None = None,
+    network: Network | None = None,
+) -> LatentPath:
+    """Return a path through latents, ready to be walked; `interpolate` says what it is.
+
+    Raises:
+        GaneditError: Fewer than two latents, they do not belong together, or the path has more than
+            a hundred thousand frames.
+    """
+    if frames < 2:
+        raise ValueError(f"frames: expected 2 or more, got {frames}")
+    if mode not in get_args(Mode):
+        raise ValueError(f"mode: expected one of {get_args(Mode)}, got {mode!r}")
+    keys = fill_noise(key_latents(latents), network)
+    pace = ease(torch.linspace(0, 1, frames), easing)
+    centre = None if centre is None else centre.cpu()
+    path = LatentPath(tuple(keys), pace, mode, loop, centre)
+    if len(path) > MAX_FRAMES:
+        raise GaneditError(
+            f"a path of {len(path)} frames is too long; up to {MAX_FRAMES} are possible, so take "
+            "fewer latents or fewer frames between them"
+        )
+    return path
 
 
 def interpolate(
@@ -163,11 +255,12 @@ def interpolate(
     easing: Easing = "linear",
     loop: bool = False,
     centre: Tensor | None = None,
+    network: Network | None = None,
 ) -> Latent:
     """Return a path through latents, one row a frame.
 
-    Every key latent is met exactly. Noise maps turn along when all latents carry them, keeping
-    their variance, and are dropped otherwise.
+    Every key latent is met exactly. Noise maps turn along when a latent carries them, keeping their
+    variance. All frames are held in memory; `plan_path` is for long paths.
 
     Args:
         latents: Two or more of one generator; every row counts as one key latent.
@@ -177,71 +270,27 @@ def interpolate(
         easing: Pace between two keys; see `ease`.
         loop: Also go from the last key back to the first.
         centre: Origin of slerp's angles, [w_dim]; see `slerp`.
+        network: The generator, whose own noise maps stand in for those of latents without; needed
+            only when others carry some.
 
     Returns:
         A latent of N frames.
 
     Raises:
-        GaneditError: Fewer than two latents, or they do not belong together.
+        GaneditError: Fewer than two latents, they do not belong together, or the path has more than
+            a hundred thousand frames.
     """
-    if frames < 2:
-        raise ValueError(f"frames: expected 2 or more, got {frames}")
-    if mode not in get_args(Mode):
-        raise ValueError(f"mode: expected one of {get_args(Mode)}, got {mode!r}")
-    keys = key_latents(latents)
-    pairs = list(zip(keys, keys[1:] + keys[:1], strict=True))[: None if loop else -1]
-    pace = ease(torch.linspace(0, 1, frames), easing)[:-1]  # the next pair begins with the end
-    points = [_between(a.ws, b.ws, pace, mode=mode, centre=centre) for a, b in pairs]
-    if not loop:
-        points.append(keys[-1].ws)
-    return Latent(
-        ws=torch.cat(points),
-        space=_common_space(keys),
-        fingerprint=keys[0].fingerprint,
-        network=keys[0].network,
-        noise=_noise_path(keys, pairs, pace, loop=loop),
+    path = plan_path(
+        latents,
+        frames=frames,
+        mode=mode,
+        easing=easing,
+        loop=loop,
+        centre=centre,
+        network=network,
     )
-
-
-def _between(
-    start: Tensor, end: Tensor, pace: Tensor, *, mode: Mode, centre: Tensor | None
-) -> Tensor:
-    """Return [T, num_ws, w_dim] for ends [1, num_ws, w_dim] and T values of pace."""
-    t = pace.view(-1, 1, 1)
-    if mode == "lerp":
-        return lerp(start, end, t)
-    return slerp(start, end, t, centre=None if centre is None else centre.cpu())
-
-
-def _noise_path(
-    keys: Sequence[Latent],
-    pairs: Sequence[tuple[Latent, Latent]],
-    pace: Tensor,
-    *,
-    loop: bool,
-) -> tuple[Tensor, ...] | None:
-    """Return maps [N, 1, R, R] a layer; slerp, because a lerp of noise would lose variance."""
-    if any(key.noise is None for key in keys):
-        return None
-    t = pace.view(-1, 1)
-    layers = []
-    for layer in range(len(keys[0].noise or ())):
-        maps = [key.noise[layer] for key in keys if key.noise is not None]
-        flat = {id(key): m.flatten(1) for key, m in zip(keys, maps, strict=True)}
-        parts = [slerp(flat[id(a)], flat[id(b)], t) for a, b in pairs]
-        if not loop:
-            parts.append(flat[id(keys[-1])])
-        layers.append(torch.cat(parts).unflatten(1, maps[0].shape[1:]))
-    return tuple(layers)
+    return path.rows(0, len(path))
 
 
 def _common_space(rows: Sequence[Latent]) -> Literal["w", "w+"]:
     return "w" if all(row.space == "w" for row in rows) else "w+"
-
-
-def _name(latent: Latent) -> str:
-    return latent.names[0] if latent.names else "a latent"
-
-
-def _shape(latent: Latent) -> str:
-    return f"{latent.ws.shape[1]}x{latent.ws.shape[2]}"

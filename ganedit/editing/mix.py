@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ganedit.editing.interpolate import key_latents
+from ganedit.editing.rows import key_latents
 from ganedit.errors import GaneditError
 from ganedit.io.latents import Latent
 

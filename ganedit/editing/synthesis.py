@@ -1,22 +1,25 @@
 """Seeds to latents, and latents to pictures."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ganedit.checkpoints import Network
+from ganedit.editing.interpolate import LatentPath
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator, Noise, seeded_noise
 from ganedit.io.latents import Latent, check_latent
+from ganedit.progress import OnStep
 from ganedit.runtime import seeded_normal
 
 NoiseMode = Literal["const", "random", "none"]
-OnStep = Callable[[int, int, Mapping[str, Any]], None]
 
 _MAX_BATCH = 16
 _BATCH_PIXELS = 2**19
+_CAMERA_NUMBERS = 25  # EG3D's labels, see three_d/cameras.py
 _NOISE_SALT = 0x9E3779B9  # moves a seed's noise maps away from the numbers of its z
 
 
@@ -46,9 +49,11 @@ def sample(
     Raises:
         GaneditError: The generator needs a label and has none, or the other way round.
     """
+    if not math.isfinite(truncation_psi):
+        raise ValueError(f"truncation_psi: expected a finite number, got {truncation_psi}")
     generator = network.generator
     device = generator.w_avg.device
-    c = _condition(generator, label, len(seeds), device)
+    c = _condition(network, label, len(seeds), device)
     z = seeded_normal(seeds, (generator.z_dim,), device=device)
     with torch.no_grad():
         ws = generator.map(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
@@ -63,13 +68,15 @@ def sample(
 
 
 def _condition(
-    generator: Generator, label: Sequence[float] | None, count: int, device: torch.device
+    network: Network, label: Sequence[float] | None, count: int, device: torch.device
 ) -> Tensor | None:
+    generator = network.generator
     if generator.c_dim == 0:
         if label is not None:
             raise GaneditError("this generator has no classes; leave --class out")
         return None
     if label is None:
+        _refuse_cameras(network)
         raise GaneditError(
             f"this generator needs a class, 0 to {generator.c_dim - 1}; choose one with --class"
         )
@@ -78,16 +85,28 @@ def _condition(
     return torch.tensor(label, dtype=torch.float32, device=device).expand(count, -1)
 
 
-def class_label(generator: Generator, index: int) -> list[float]:
+def class_label(network: Network, index: int) -> list[float]:
     """Return the one-hot label of a class.
 
     Raises:
-        GaneditError: The generator has no such class.
+        GaneditError: The generator has no such class, or takes cameras.
     """
+    generator = network.generator
+    _refuse_cameras(network)
     if not 0 <= index < generator.c_dim:
         known = f"0 to {generator.c_dim - 1}" if generator.c_dim else "none"
         raise GaneditError(f"class {index} does not exist; this generator's classes: {known}")
     return [float(index == other) for other in range(generator.c_dim)]
+
+
+def _refuse_cameras(network: Network) -> None:
+    """Refuse a generator whose labels are cameras, unless its provenance says classes."""
+    told = network.metadata.get("provenance", {}).get("labels")
+    if network.generator.c_dim == _CAMERA_NUMBERS and told != "classes":
+        raise GaneditError(
+            f"this generator takes cameras of {_CAMERA_NUMBERS} numbers, which only Python can "
+            "give: sample(..., label=...); --class is for class-conditional networks"
+        )
 
 
 def _own_noise(generator: Generator, seeds: Sequence[int]) -> tuple[Tensor, ...]:
@@ -96,7 +115,7 @@ def _own_noise(generator: Generator, seeds: Sequence[int]) -> tuple[Tensor, ...]
 
 def synthesize(
     network: Network,
-    latent: Latent,
+    latent: Latent | LatentPath,
     *,
     noise: NoiseMode = "const",
     batch_size: int | None = None,
@@ -108,7 +127,7 @@ def synthesize(
 
     Args:
         network: The generator that the latent belongs to.
-        latent: N rows.
+        latent: N rows, or a path of N frames, which are then computed batch by batch.
         noise: ``const`` is the generator's own maps, ``none`` leaves noise out, ``random`` draws
             new maps from torch's global generator (use `sample` for repeatable ones).
         batch_size: Pictures computed at a time; never changes them beyond rounding. By default
@@ -121,32 +140,39 @@ def synthesize(
     Raises:
         GaneditError: The latent belongs to another generator, or its noise maps do not fit.
     """
+    check_fits(network, latent.rows(0, 1))
+    generator = network.generator
+    device = generator.w_avg.device
+    step = batch_size or max(1, min(_MAX_BATCH, _BATCH_PIXELS // generator.img_resolution**2))
+    for start in range(0, len(latent), step):
+        end = min(start + step, len(latent))
+        part = latent.rows(start, end)
+        maps: Noise = noise if part.noise is None else [m.to(device) for m in part.noise]
+        with torch.no_grad():
+            images = generator.synthesize(part.ws.to(device), noise=maps)
+        yield from images.float().cpu().split(1)
+        if on_step:
+            on_step(end, len(latent), {})
+
+
+def check_fits(network: Network, latent: Latent, *, name: str | None = None) -> None:
+    """Check that a latent belongs to a network.
+
+    Args:
+        network: The network.
+        latent: The latent.
+        name: Of the latent, for the error; its first row's by default.
+
+    Raises:
+        GaneditError: It has another shape, another generator made it, or its noise maps do not fit.
+    """
     generator = network.generator
     check_latent(
         latent,
         fingerprint=network.fingerprint,
         num_ws=generator.num_ws,
         w_dim=generator.w_dim,
+        noise_shapes=generator.noise_shapes,
         network=network.source,
+        name=name,
     )
-    _check_noise(latent, generator)
-    device = generator.w_avg.device
-    step = batch_size or max(1, min(_MAX_BATCH, _BATCH_PIXELS // generator.img_resolution**2))
-    for start in range(0, len(latent), step):
-        end = min(start + step, len(latent))
-        maps: Noise = noise
-        if latent.noise is not None:
-            maps = [(m if len(m) == 1 else m[start:end]).to(device) for m in latent.noise]
-        with torch.no_grad():
-            images = generator.synthesize(latent.ws[start:end].to(device), noise=maps)
-        yield from images.float().cpu().split(1)
-        if on_step:
-            on_step(end, len(latent), {})
-
-
-def _check_noise(latent: Latent, generator: Generator) -> None:
-    if latent.noise is None:
-        return
-    got = [tuple(m.shape[2:]) for m in latent.noise]
-    if got != [tuple(shape) for shape in generator.noise_shapes]:
-        raise GaneditError("the latent's noise maps do not fit its generator")

@@ -1,6 +1,14 @@
 """Files: images, latents, videos and output folders, all written atomically."""
 
-from ganedit.io.files import make_folder, write_atomic, write_bytes, write_error
+from ganedit.io.files import (
+    file_digest,
+    is_partial,
+    make_folder,
+    sweep_partials,
+    write_atomic,
+    write_bytes,
+    write_error,
+)
 from ganedit.io.images import (
     IMAGE_SUFFIXES,
     MAX_PIXELS,
@@ -15,7 +23,7 @@ from ganedit.io.images import (
     to_uint8,
     write_image,
 )
-from ganedit.io.latents import Latent, check_latent, load_latent, save_latent
+from ganedit.io.latents import Latent, check_file_size, check_latent, load_latent, save_latent
 from ganedit.io.runs import OutputFolder
 from ganedit.io.video import write_gif, write_video
 
@@ -24,17 +32,21 @@ __all__ = [
     "MAX_PIXELS",
     "Latent",
     "OutputFolder",
+    "check_file_size",
     "check_latent",
     "comparison_strip",
     "decode_image",
     "encode_image",
+    "file_digest",
     "from_uint8",
     "image_grid",
+    "is_partial",
     "labelled_grid",
     "load_latent",
     "make_folder",
     "read_image",
     "save_latent",
+    "sweep_partials",
     "to_square",
     "to_uint8",
     "write_atomic",

@@ -1,6 +1,5 @@
 """Downloads: cached, resumable, hash-checked, atomic. The only place that uses the network."""
 
-import hashlib
 import http.client
 import re
 import urllib.error
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ganedit.errors import GaneditError
-from ganedit.io.files import make_folder, write_error
+from ganedit.io.files import file_digest, make_folder, write_error
 
 _CHUNK = 1 << 20
 _TIMEOUT_SECONDS = 30
@@ -44,11 +43,11 @@ def download(
     path = Path(path)
     part = path.with_name(f"{path.name}.part")
     try:
-        if path.is_file() and _digest(path).startswith(sha256):
+        if path.is_file() and file_digest(path).startswith(sha256):
             return path
         make_folder(path.parent)
         _fetch(url, part, on_progress)
-        digest = _digest(part)
+        digest = file_digest(part)
         if not digest.startswith(sha256):
             part.unlink()
             raise GaneditError(
@@ -105,11 +104,3 @@ def _copy(
             on_progress(done, total)
     if total is not None and done < total:
         raise ConnectionError(f"connection closed after {done} of {total} bytes")
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_CHUNK):
-            digest.update(block)
-    return digest.hexdigest()

@@ -2,8 +2,12 @@
 
 import contextlib
 import errno
+import functools
+import hashlib
 import os
+import platform
 import secrets
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,12 +17,12 @@ _REASONS = {
     errno.ENOSPC: "no space left on the device; free some and run again",
     errno.EDQUOT: "the disk quota is used up; free some space and run again",
     errno.EFBIG: "the file grew larger than this system allows",
-    errno.EACCES: "no permission to write here; choose another --out",
-    errno.EPERM: "no permission to write here; choose another --out",
-    errno.EROFS: "the file system is read-only; choose another --out",
-    errno.ENOTDIR: "a part of this path is a file, not a folder; choose another --out",
+    errno.EACCES: "no permission to write here; choose another folder",
+    errno.EPERM: "no permission to write here; choose another folder",
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.ENOTDIR: "a part of this path is a file, not a folder; choose another folder",
     errno.EISDIR: "is a folder; choose another name",
-    errno.ENOENT: "this folder cannot be made here; choose another --out",
+    errno.ENOENT: "this folder cannot be made here; choose another folder",
     errno.ENAMETOOLONG: "the file name is too long",
 }
 
@@ -40,7 +44,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise GaneditError(f"{path}: is a file, not a folder; choose another --out") from error
+        raise GaneditError(f"{path}: is a file, not a folder; choose another folder") from error
     except OSError as error:
         raise write_error(path, error) from error
 
@@ -50,7 +54,8 @@ def write_atomic(path: Path | str, writer: Callable[[Path], None]) -> None:
 
     ``writer`` fills a hidden file in the same folder, with the same suffix; the content is then
     forced to the disk and renamed over ``path``. The hidden file is removed on any failure, an
-    interruption included. Missing parent folders are made.
+    interruption included; what a killed process left is removed by the next write into that folder.
+    Missing parent folders are made.
 
     Args:
         path: The final name; an existing file is replaced.
@@ -60,11 +65,13 @@ def write_atomic(path: Path | str, writer: Callable[[Path], None]) -> None:
         GaneditError: The system refused: no space, no permission, a folder of that name, ...
     """
     path = Path(path)
-    if path.name.startswith(_PARTIAL):
+    if is_partial(path):
         writer(path)  # within another atomic write, which will do the rest
         return
     make_folder(path.parent)
-    partial = path.with_name(f"{_PARTIAL}{secrets.token_hex(6)}{path.suffix}")
+    _sweep_once(path.parent.absolute())
+    mark = f"{_machine()}-{os.getpid()}-{secrets.token_hex(6)}"
+    partial = path.with_name(f"{_PARTIAL}{mark}{path.suffix}")
     try:
         writer(partial)
         _force_to_disk(partial)
@@ -83,6 +90,56 @@ def write_bytes(path: Path | str, content: bytes) -> None:
         partial.write_bytes(content)
 
     write_atomic(path, write)
+
+
+def is_partial(path: Path) -> bool:
+    """Return whether the file is an unfinished one of `write_atomic`."""
+    return path.name.startswith(_PARTIAL)
+
+
+def sweep_partials(folder: Path) -> None:
+    """Remove unfinished files in ``folder`` whose writer was killed.
+
+    Only those of this machine, because elsewhere nobody can tell whether the process still runs.
+    """
+    if os.name != "posix":  # on Windows, os.kill would harm the process it asks for
+        return
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if is_partial(path) and _is_abandoned(path):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+# Once a process and folder: looking through the folder at each of many files would be slow.
+_sweep_once = functools.lru_cache(maxsize=256)(sweep_partials)
+
+
+def _is_abandoned(path: Path) -> bool:
+    machine, _, rest = path.name.removeprefix(_PARTIAL).partition("-")
+    process = rest.partition("-")[0]
+    if machine != _machine() or not process.isdecimal():
+        return False
+    try:
+        os.kill(int(process), 0)  # sends nothing, and fails when there is no such process
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+def _machine() -> str:
+    return f"{zlib.crc32(platform.node().encode('utf-8', 'replace')):08x}"
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content, 64 hex digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _force_to_disk(path: Path) -> None:

@@ -8,6 +8,7 @@ import struct
 import warnings
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -73,7 +74,8 @@ class Latent:
         if len(self.names) not in (0, len(self.ws)):
             raise ValueError(f"names: expected none or {len(self.ws)}, got {len(self.names)}")
         for noise in self.noise or ():
-            if noise.ndim != 4 or noise.shape[0] not in (1, len(self.ws)) or noise.shape[1] != 1:
+            good = noise.ndim == 4 and noise.shape[0] in (1, len(self.ws)) and noise.shape[1] == 1
+            if not good or 0 in noise.shape:
                 raise ValueError(
                     f"noise: expected [1 or {len(self.ws)}, 1, R, R], got {list(noise.shape)}"
                 )
@@ -84,22 +86,35 @@ class Latent:
 
     def row(self, index: int) -> "Latent":
         """Return one row as a latent with N = 1."""
+        return self.rows(index, index + 1)
+
+    def rows(self, start: int, stop: int) -> "Latent":
+        """Return the rows from ``start`` to before ``stop``, without copying them."""
         noise = None
         if self.noise is not None:
-            noise = tuple(m if len(m) == 1 else m[index : index + 1] for m in self.noise)
+            noise = tuple(m if len(m) == 1 else m[start:stop] for m in self.noise)
         return Latent(
-            ws=self.ws[index : index + 1],
+            ws=self.ws[start:stop],
             space=self.space,
             fingerprint=self.fingerprint,
             network=self.network,
             noise=noise,
-            names=self.names[index : index + 1],
+            names=self.names[start:stop],
         )
 
 
 def save_latent(path: Path | str, latent: Latent) -> None:
-    """Write a latent file (.pt), atomically."""
+    """Write a latent file (.pt), atomically.
+
+    Raises:
+        GaneditError: `load_latent` would refuse the file: it is too large, or not finite. Or the
+            disk fails.
+    """
     noise = latent.noise
+    numbers = [latent.ws, *(noise or ())]
+    if not all(bool(tensor.isfinite().all()) for tensor in numbers):
+        raise GaneditError(f"{path}: not written, the latent holds NaN or infinite numbers")
+    _refuse_large(path, 4 * sum(tensor.numel() for tensor in numbers))
     content = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -111,7 +126,31 @@ def save_latent(path: Path | str, latent: Latent) -> None:
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
+    _refuse_large(path, buffer.tell())
     write_bytes(path, buffer.getvalue())
+
+
+def check_file_size(path: Path | str, *, like: Latent, rows: int) -> None:
+    """Check, before any work, that a latent will not be too large for `load_latent`.
+
+    Args:
+        path: The file, for the error.
+        like: A latent whose rows are as large as those to come.
+        rows: Rows to come, each with noise maps of its own if ``like`` has maps.
+
+    Raises:
+        GaneditError: It will be too large.
+    """
+    row = like.row(0)
+    _refuse_large(path, 4 * rows * sum(tensor.numel() for tensor in (row.ws, *(row.noise or ()))))
+
+
+def _refuse_large(path: Path | str, size: int) -> None:
+    if size > MAX_BYTES:
+        raise GaneditError(
+            f"{path}: {-(-size // 2**20)} MB is too large for a latent file, which may have "
+            f"{MAX_BYTES // 2**20}; save fewer rows, or latents without noise maps"
+        )
 
 
 def _plain(tensor: Tensor) -> Tensor:
@@ -129,17 +168,21 @@ def load_latent(path: Path | str) -> Latent:
     """
     path = Path(path)
     content, size = _load_content(path)
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+    kind = content.get("format") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or not isinstance(kind, str) or kind != _FORMAT:
         raise GaneditError(f"{path}: not a latent that ganedit wrote")
-    if content.get("version") != _VERSION:
+    version = content.get("version")
+    if type(version) is not int or version != _VERSION:
+        shown = f" {version}" if type(version) is int and abs(version) < 10**6 else ""
         raise GaneditError(
-            f"{path}: latent version {content.get('version')!r} is unknown; "
-            f"this ganedit reads version {_VERSION}"
+            f"{path}: latent version{shown} is unknown; this ganedit reads version {_VERSION}"
         )
     try:
         return _checked(content, size)
     except ValueError as error:
         raise GaneditError(f"{path}: {error}") from error
+    except (RuntimeError, TypeError) as error:  # tensors of kinds that torch cannot compute with
+        raise GaneditError(f"{path}: the latent is broken or incomplete") from error
 
 
 def _load_content(path: Path) -> tuple[object, int]:
@@ -226,12 +269,19 @@ def _checked(content: dict[Any, Any], size: int) -> Latent:
     noise = content.get("noise")
     if not (noise is None or isinstance(noise, list)):
         raise ValueError("noise: expected a list of tensors, or none")
+    space = content.get("space")
+    if not (isinstance(space, str) and space in ("w", "w+")):
+        raise ValueError("space: expected 'w' or 'w+'")
+    tensors = []
+    for what, value in [("ws", content.get("ws")), *(("noise", value) for value in noise or ())]:
+        tensors.append(_checked_tensor(value, what, size))
+        size -= value.numel() * value.element_size()  # together they must fit, views included
     return Latent(
-        ws=_checked_tensor(content.get("ws"), "ws", size),
-        space=cast(Literal["w", "w+"], content.get("space")),
+        ws=tensors[0],
+        space=cast(Literal["w", "w+"], space),
         fingerprint=fingerprint,
         network=network,
-        noise=None if noise is None else tuple(_checked_tensor(m, "noise", size) for m in noise),
+        noise=None if noise is None else tuple(tensors[1:]),
         names=tuple(names),
     )
 
@@ -244,9 +294,10 @@ def _checked_tensor(value: object, what: str, size: int) -> Tensor:
         raise ValueError(f"{what}: expected floating point, got {value.dtype}")
     if value.device.type != "cpu" or math.prod(value.shape) * value.element_size() > size:
         raise ValueError(f"{what}: {list(value.shape)} is more than the file can hold")
-    if not value.isfinite().all():
+    numbers = value.detach().float()  # of float64, what float32 cannot hold becomes infinite
+    if not numbers.isfinite().all():
         raise ValueError(f"{what}: holds NaN or infinite numbers")
-    return value.detach().float().contiguous()
+    return numbers.contiguous()
 
 
 def check_latent(
@@ -256,6 +307,7 @@ def check_latent(
     num_ws: int,
     w_dim: int,
     network: str,
+    noise_shapes: Sequence[tuple[int, int]] | None = None,
     name: str | None = None,
 ) -> None:
     """Check that a latent belongs to a generator.
@@ -266,10 +318,11 @@ def check_latent(
         num_ws: Latent vectors that the generator takes.
         w_dim: Their length.
         network: Name of the generator, for the error.
+        noise_shapes: Of the generator; noise maps are not checked without.
         name: Of the latent, for the error; its first row's by default.
 
     Raises:
-        GaneditError: It has another shape, or another generator made it.
+        GaneditError: It has another shape, another generator made it, or its noise maps do not fit.
     """
     name = name or (latent.names[0] if latent.names else "the latent")
     if tuple(latent.ws.shape[1:]) != (num_ws, w_dim):
@@ -282,6 +335,10 @@ def check_latent(
             f"{name}: made with another generator ({latent.network}, "
             f"{_short(latent.fingerprint)}) than {network} ({_short(fingerprint)})"
         )
+    if latent.noise is not None and noise_shapes is not None:
+        got = [tuple(m.shape[2:]) for m in latent.noise]
+        if got != [tuple(shape) for shape in noise_shapes]:
+            raise GaneditError(f"{name}: its noise maps do not fit {network}; make it again")
 
 
 def _short(fingerprint: str) -> str:

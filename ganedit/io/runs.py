@@ -1,7 +1,6 @@
 """Output folders: results, and a run.json that says how they came about and whose they are."""
 
 import contextlib
-import hashlib
 import json
 import os
 import time
@@ -10,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ganedit.errors import GaneditError
-from ganedit.io.files import make_folder, write_atomic, write_bytes
+from ganedit.io.files import file_digest, make_folder, write_atomic, write_bytes
 from ganedit.version import __version__
 
 RECORD = "run.json"
@@ -60,14 +59,14 @@ class OutputFolder:
                 raise ValueError(f"name: expected a path inside the folder, got {name!r}")
         make_folder(self.path)
         if not os.access(self.path, os.W_OK | os.X_OK):
-            raise GaneditError(f"{self.path}: cannot be written; choose another --out")
+            raise GaneditError(f"{self.path}: cannot be written; choose another folder")
         owned = self._read_owned()
         obstacles = [name for name in wanted if not self._may_write(name, owned)]
         if obstacles:
             rest = f" and {len(obstacles) - 1} more" if len(obstacles) > 1 else ""
             raise GaneditError(
                 f"{self.path / obstacles[0]}{rest}: not written by ganedit, or changed since; "
-                "choose another --out, or add --overwrite"
+                "choose another folder, or add --overwrite"
             )
         self._claimed.update(wanted)
 
@@ -99,7 +98,8 @@ class OutputFolder:
 
         Args:
             record: Facts: arguments, seeds, fingerprints, results; what JSON does not know (paths)
-                becomes text. Command, version, seconds and the owned files are added.
+                becomes text. Command, version, seconds and the owned files are added. The file is
+                ASCII, so that names that are no UTF-8 survive as escapes.
 
         Returns:
             The path of the record.
@@ -114,7 +114,7 @@ class OutputFolder:
             **record,
             "files": dict(sorted(files.items())),
         }
-        text = json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n"
+        text = json.dumps(content, indent=2, default=str) + "\n"
         write_bytes(self.path / RECORD, text.encode())
         with contextlib.suppress(OSError):
             (self.path / _JOURNAL).unlink(missing_ok=True)
@@ -144,13 +144,13 @@ class OutputFolder:
         if self.overwrite:
             return {}
         raise GaneditError(
-            f"{path}: not written by ganedit; choose another --out, or add --overwrite"
+            f"{path}: not written by ganedit; choose another folder, or add --overwrite"
         )
 
     def _may_write(self, name: str, owned: Mapping[str, str]) -> bool:
         path = self.path / name
         if path.is_dir():
-            raise GaneditError(f"{path}: is a folder; choose another --out")
+            raise GaneditError(f"{path}: is a folder; choose another folder")
         if self.overwrite or not (path.exists() or path.is_symlink()):
             return True
         return not path.is_symlink() and owned.get(name) == _digest(path)
@@ -167,11 +167,7 @@ def _read_text(path: Path) -> str:
 
 
 def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as stream:
-            while chunk := stream.read(2**20):
-                digest.update(chunk)
+        return f"sha256:{file_digest(path)}"
     except OSError as error:
         raise GaneditError(f"{path}: cannot be read ({error.strerror or error})") from error
-    return f"sha256:{digest.hexdigest()}"

@@ -37,7 +37,8 @@ class TrainingConfig:
         mapping_layers: Depth of the mapping network.
         channel_base: Channels of a layer are channel_base / resolution, ...
         channel_max: ... but never more than this.
-        mbstd_group: Images a group of the minibatch standard deviation; auto is min(batch, 4).
+        mbstd_group: Images a group of the minibatch standard deviation; auto is the largest
+            divisor of batch up to 4.
         learning_rate: Of both networks; auto is 0.0025, from 1024 pixels on 0.002.
         beta1: First Adam coefficient, before the correction for lazy regularisation.
         beta2: Second Adam coefficient, before that correction.
@@ -124,7 +125,7 @@ class TrainingConfig:
         Raises:
             GaneditError: A value is out of range; the message names the flag.
         """
-        for name, low, high in _RANGES:
+        for name, low, high in RANGES:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and low <= value <= high):
                 raise GaneditError(f"{flag(name)} must be {_wanted(low, high)}, got {value}")
@@ -158,10 +159,11 @@ class TrainingConfig:
         return json.dumps(self.to_json(), indent=2)
 
 
-_RANGES: tuple[tuple[str, float, float], ...] = (
+# Smallest and largest value of each number, both allowed.
+RANGES: tuple[tuple[str, float, float], ...] = (
     ("kimg", 0, math.inf),
     ("max_minutes", 0, math.inf),
-    ("seed", 0, 2**31 - 1),
+    ("seed", 0, 2**32 - 1),
     ("batch", 1, 4096),
     ("z_dim", 1, 4096),
     ("w_dim", 1, 4096),
@@ -229,4 +231,4 @@ def _largest_group(batch: int) -> int:
 
 
 def _wanted(low: float, high: float) -> str:
-    return f"at least {low:g}" if math.isinf(high) or high >= 4096 else f"{low:g} to {high:g}"
+    return f"at least {low:g}" if math.isinf(high) else f"{low:g} to {high:.10g}"

@@ -3,14 +3,15 @@
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from ganedit.data.clayheads import (
@@ -18,7 +19,7 @@ from ganedit.data.clayheads import (
     FACTORS,
     LANDMARKS,
     landmark_positions,
-    read_factors,
+    read_truth,
     render,
     sample_factors,
 )
@@ -26,18 +27,20 @@ from ganedit.data.clayheads.render import CAMERA_RADIUS
 from ganedit.data.dataset import ImageDataset
 from ganedit.errors import GaneditError
 from ganedit.features.clay import TURNS, ClayFeatures
-from ganedit.io.files import write_atomic
+from ganedit.io.files import make_folder, write_bytes, write_error
+from ganedit.progress import OnStep
 from ganedit.runtime import resolve_device
 from ganedit.three_d import camera_label, look_at_pose, project_points
 
 UNSEEN_SEED = 2**30
 """First seed of the heads that figures are measured on; archives should stay below it."""
 
-OnStep = Callable[[int, int, Mapping[str, Any]], None]
 
-# Mirroring swaps a person's sides: these pairs of landmarks change places.
+_FORMAT = "clay-features"
 _SPREAD = 0.25  # typical deviation of a factor, as a share of its range
 _LANDMARK_SPREAD = 0.05  # typical deviation of a landmark, as a share of the picture's side
+
+# Mirroring swaps a person's sides: these landmarks change places.
 _SIDES = {"left": "right", "right": "left"}
 _MIRRORED = [
     LANDMARKS.index("_".join(_SIDES.get(word, word) for word in name.split("_")))
@@ -89,15 +92,27 @@ def train_clay_features(
 
     Returns:
         The network in eval mode, its layers calibrated (see `calibrate_layers`).
+
+    Raises:
+        GaneditError: The archive is no such archive, or holds heads of another style.
     """
-    dataset, factors = ImageDataset(data), read_factors(data)
+    truth = read_truth(data)
+    if truth.style != "clay":
+        raise GaneditError(
+            f"{data}: holds {truth.style} heads, and the features are those of clay heads; make "
+            "an archive with 'ganedit dataset clay --style clay'"
+        )
+    dataset, factors = ImageDataset(data), truth.factors
     if len(dataset) != len(factors):
         raise GaneditError(f"{data}: {len(dataset)} pictures but {len(factors)} rows of factors")
+    if len(dataset) < 2:
+        raise GaneditError(f"{data}: holds a single head; make an archive of more")
     landmarks = _landmark_fractions(factors)
     place = resolve_device(device)
-    torch.manual_seed(seed)
     random = torch.Generator().manual_seed(seed)
-    features = ClayFeatures().to(place)
+    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+        torch.manual_seed(seed)
+        features = ClayFeatures().to(place)
     steps = max(1, round(kimg * 1000 / batch))
     optimizer = torch.optim.AdamW(features.parameters(), lr=learning_rate, weight_decay=1e-3)
     warmup = min(200, steps)
@@ -109,10 +124,10 @@ def train_clay_features(
         index = torch.randint(len(dataset), (batch,), generator=random)
         mirror = torch.rand(batch, generator=random) < 0.5
         images = _distort(dataset.batch(index, mirror), random).to(place)
-        truth, points = _mirror_truth(factors[index], landmarks[index], mirror)
+        wanted, points = _mirror_truth(factors[index], landmarks[index], mirror)
         with torch.autocast(place.type, torch.bfloat16):
             outputs = features.outputs(images)
-        loss = _loss(*outputs, truth.to(place), points.to(place))
+        loss = _loss(*outputs, wanted.to(place), points.to(place))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -171,11 +186,43 @@ def score_clay_features(
     return FeatureScores(r2, float(right), float(misses.mean() * resolution), resolution)
 
 
+def check_features_path(path: Path | str, *, overwrite: bool) -> None:
+    """Check that a feature network may be written to ``path``, before hours are spent on it.
+
+    Raises:
+        GaneditError: It does not end in .safetensors, is a folder or a file of something else, or
+            its folder cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise GaneditError(f"{path}: a feature network's name must end in .safetensors")
+    if path.is_dir():
+        raise GaneditError(f"{path}: is a folder; choose another --out")
+    if path.exists() and not (overwrite or _is_ours(path)):
+        raise GaneditError(f"{path}: holds something else; choose another --out or --overwrite")
+    make_folder(path.parent)
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
 def save_clay_features(path: Path | str, features: ClayFeatures, scores: FeatureScores) -> None:
     """Write a network in half precision with its figures in the metadata, atomically."""
     state = {key: value.half().contiguous() for key, value in features.state_dict().items()}
-    metadata = {"ganedit": json.dumps({"format": "clay-features", **dataclasses.asdict(scores)})}
-    write_atomic(path, lambda partial: save_file(state, partial, metadata=metadata))
+    metadata = {"ganedit": json.dumps({"format": _FORMAT, **dataclasses.asdict(scores)})}
+    # Serialised in memory: safetensors' own writer hides a full disk in an error of its own kind.
+    write_bytes(path, save(state, metadata=metadata))
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        return json.loads(metadata.get("ganedit", "{}")).get("format") == _FORMAT
+    except (SafetensorError, OSError, ValueError, AttributeError, RecursionError):
+        return False
 
 
 def _landmark_fractions(factors: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from ganedit.losses.adversarial import (
     path_lengths,
     r1_penalty,
 )
+from ganedit.progress import OnStep
 from ganedit.runtime import resolve_device
 from ganedit.training.augment import augment
 from ganedit.training.config import TrainingConfig
@@ -37,6 +38,7 @@ from ganedit.training.snapshots import (
     claim_folder,
     keep_lines_until,
     peak_memory_gib,
+    read_origin,
     write_options,
     write_reals,
     write_snapshot,
@@ -49,7 +51,6 @@ from ganedit.training.state import (
     restore_state,
 )
 
-OnStep = Callable[[int, int, Mapping[str, Any]], None]
 Evaluate = Callable[[Generator], dict[str, float]]
 Autocast = Callable[[], AbstractContextManager[Any]]
 
@@ -88,7 +89,8 @@ def train(  # noqa: C901, PLR0915  # the loop reads best in one piece, in titled
 
     Args:
         config: All options.
-        resume: Continue from the state in this folder instead of ``config.out``.
+        resume: Folder of a training to continue from while ``config.out`` holds none itself; so
+            the same call goes on where it was stopped.
         on_step: Called after every step as ``on_step(images, total_images, figures)``.
         on_tick: Called with every line of statistics.
         evaluate: Called with the averaged generator at every snapshot; its figures are kept.
@@ -103,7 +105,9 @@ def train(  # noqa: C901, PLR0915  # the loop reads best in one piece, in titled
     device = resolve_device(config.device)
     labels = dataset.labels if config.conditional else None
     claim_folder(config.out)
-    content, config = _find_state(config, resume)
+    found = _state_path(config, resume)
+    content, config = _read_options(config, found)
+    origin = read_origin(config, dataset)
     with _isolated(device, config), interruptible() as interrupted:
         torch.manual_seed(config.seed)
         state = initial_state(
@@ -112,8 +116,8 @@ def train(  # noqa: C901, PLR0915  # the loop reads best in one piece, in titled
             c_dim=0 if labels is None else labels.shape[1],
             device=device,
         )
-        if content is not None:
-            restore_state((resume or config.out) / STATE_FILE, state, content)
+        if found is not None and content is not None:
+            restore_state(found, state, content)
             del content
         autocast = _autocast(config, device)
         order = _EndlessOrder(len(dataset), seed=config.seed)
@@ -133,7 +137,7 @@ def train(  # noqa: C901, PLR0915  # the loop reads best in one piece, in titled
         figures: dict[str, float] = {}
         if state.images >= total_images:
             reason = "done"
-            snapshot = write_snapshot(config, state, dataset)
+            snapshot = write_snapshot(config, state, dataset, origin=origin)
         while reason is None:
             # Every random number of a step follows from (seed, step).
             torch.manual_seed(_step_seed(config.seed, state.step))
@@ -182,7 +186,7 @@ def train(  # noqa: C901, PLR0915  # the loop reads best in one piece, in titled
                 "memory_gib": round(peak_memory_gib(), 3),
                 **tick_averages.means(),
             }
-            _check_finite(line)
+            _check_finite(line, config)
             append_line(config.out / STATS_FILE, json.dumps(line))
             append_line(config.out / LOG_FILE, " ".join(f"{k} {v}" for k, v in line.items()))
             if on_tick is not None:
@@ -190,7 +194,7 @@ def train(  # noqa: C901, PLR0915  # the loop reads best in one piece, in titled
 
             # A snapshot, every few ticks and at the end.
             if reason is not None or state.images // tick_images % config.snapshot_ticks == 0:
-                snapshot = write_snapshot(config, state, dataset)
+                snapshot = write_snapshot(config, state, dataset, origin=origin)
                 if evaluate is not None:
                     figures = evaluate(state.averaged)
                     record = {"images": state.images, **figures}
@@ -484,16 +488,23 @@ def _is_one_hot(labels: Tensor | None) -> bool:
     return labels is not None and bool(((labels == 0) | (labels == 1)).all())
 
 
-def _find_state(
-    config: TrainingConfig, resume: Path | None
+def _state_path(config: TrainingConfig, resume: Path | None) -> Path | None:
+    """Return the state to continue from: of the output folder, else of ``resume``, else none."""
+    own = config.out / STATE_FILE
+    if resume is None or own.is_file():
+        return own if own.is_file() else None
+    return resume / STATE_FILE
+
+
+def _read_options(
+    config: TrainingConfig, path: Path | None
 ) -> tuple[dict[str, Any] | None, TrainingConfig]:
-    """Return the state to continue from, if any, and the options with the number format decided.
+    """Return the state at ``path``, if any, and the options with the number format decided.
 
     Raises:
         GaneditError: The state is unreadable or of a training with other options.
     """
-    path = (resume or config.out) / STATE_FILE
-    if resume is None and not path.is_file():
+    if path is None:
         if config.dtype == "auto":
             dtype = faster_dtype(resolve_device(config.device))
             config = dataclasses.replace(config, dtype=dtype)
@@ -513,12 +524,15 @@ def _find_state(
     return content, config
 
 
-def _check_finite(line: dict[str, Any]) -> None:
+def _check_finite(line: dict[str, Any], config: TrainingConfig) -> None:
     for name in ("loss_generator", "loss_discriminator"):
         if not abs(line[name]) < float("inf"):
+            assert config.learning_rate is not None  # resolved
+            snapshots = sorted(config.out.glob("network-snapshot-*.safetensors"))
+            start = f"--init {snapshots[-1]} " if snapshots else ""
             raise GaneditError(
-                f"the training diverged at {line['kimg']} kimg ({name} {line[name]}); resume from "
-                "an earlier snapshot with a lower --lr or a higher --gamma"
+                f"the training diverged at {line['kimg']} kimg ({name} {line[name]}); start anew "
+                f"with {start}--lr {config.learning_rate / 2:g} --out NEW, or a higher --gamma"
             )
 
 

@@ -3,6 +3,7 @@
 import json
 import resource
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ganedit.checkpoints import save_network
+from ganedit.checkpoints.native import read_header
 from ganedit.data.dataset import ImageDataset
 from ganedit.errors import GaneditError
 from ganedit.generators import StyleGAN2Generator
@@ -77,8 +79,21 @@ def write_reals(config: TrainingConfig, dataset: ImageDataset) -> None:
     write_image(config.out / "reals.png", sheet)
 
 
-def write_snapshot(config: TrainingConfig, state: TrainingState, dataset: ImageDataset) -> Path:
-    """Write the network, a grid of samples and the state to resume from; returns the network."""
+def write_snapshot(
+    config: TrainingConfig,
+    state: TrainingState,
+    dataset: ImageDataset,
+    *,
+    origin: Mapping[str, Any],
+) -> Path:
+    """Write the network, a grid of samples and the state to resume from; returns the network.
+
+    Args:
+        config: Resolved options.
+        state: What is written.
+        dataset: Gives the labels of the samples.
+        origin: What `read_origin` found when the training began.
+    """
     mark = f"{state.images // 1000:06d}"
     sheet = image_grid(_samples(config, state.averaged, dataset), columns=config.grid_columns)
     write_image(config.out / f"fakes{mark}.png", sheet)
@@ -87,10 +102,38 @@ def write_snapshot(config: TrainingConfig, state: TrainingState, dataset: ImageD
         path,
         state.averaged,
         discriminator=state.discriminator,
-        provenance=_provenance(config, state, dataset),
+        provenance={
+            **origin,
+            "images": state.images,
+            "hours": round(state.seconds / 3600, 2),
+        },
     )
     save_state(config.out / STATE_FILE, state, config)
     return path
+
+
+def read_origin(config: TrainingConfig, dataset: ImageDataset) -> dict[str, Any]:
+    """Return what the provenance of every snapshot says, without this machine's paths.
+
+    A network of the clay world, or fine-tuned from one, says so: its pictures are compared in the
+    clay feature space.
+
+    Raises:
+        GaneditError: The snapshot to start from cannot be read.
+    """
+    local = ("data", "out", "init", "threads", "device", "max_minutes")
+    options = {name: value for name, value in config.to_json().items() if name not in local}
+    inherited = read_header(config.init).provenance.get("perceptual") if config.init else None
+    perceptual = "clay" if dataset.has_factors else inherited
+    return {
+        "made_by": f"ganedit {version('ganedit')}, torch {torch.__version__}",
+        "command": "ganedit train",
+        "data": config.data.resolve().name,
+        "pictures": len(dataset),
+        "init": config.init.name if config.init else None,
+        "options": options,
+        **({"perceptual": perceptual} if perceptual else {}),
+    }
 
 
 def peak_memory_gib() -> float:
@@ -118,21 +161,3 @@ def _samples(
             c = dataset.labels[[seed % len(dataset) for seed in part]].to(device)
         rows.append(generator.synthesize(generator.map(z, c)).cpu())
     return torch.cat(rows)
-
-
-def _provenance(
-    config: TrainingConfig, state: TrainingState, dataset: ImageDataset
-) -> dict[str, Any]:
-    """Return how a network came to be, without this machine's paths."""
-    local = ("data", "out", "init", "threads", "device", "max_minutes")
-    options = {name: value for name, value in config.to_json().items() if name not in local}
-    return {
-        "made_by": f"ganedit {version('ganedit')}, torch {torch.__version__}",
-        "command": "ganedit train",
-        "data": config.data.name,
-        "pictures": len(dataset),
-        "images": state.images,
-        "hours": round(state.seconds / 3600, 2),
-        "init": config.init.name if config.init else None,
-        "options": options,
-    }

@@ -4,9 +4,6 @@ Ours is compared with two implementations of the same network: the obvious one, 
 the weights of every sample and runs a grouped convolution; and the limit, which keeps nothing but
 the convolutions, forward and data gradient. They run interleaved, so that the ratios survive a busy
 machine. Run with `pytest tests/benchmarks --benchmark-only -s`.
-
-glibc hands large blocks back to the kernel, and fetching them again costs more than the arithmetic
-of a batch. MALLOC_MMAP_MAX_=0 and MALLOC_TRIM_THRESHOLD_=8000000000 in the environment keep them.
 """
 
 import statistics
@@ -21,9 +18,12 @@ from torch import Tensor
 
 from ganedit.generators import StyleGAN2Generator
 from ganedit.generators.stylegan2 import SynthesisBlock, SynthesisLayer, ToRGB
+from ganedit.memory import keep_memory
 from ganedit.ops import upfirdn2d, upsample2d
 
 ROUNDS = 5
+
+keep_memory()  # as the command line does: otherwise page faults hide the arithmetic
 
 
 def modulated_weights_layer(layer: SynthesisLayer, x: Tensor, w: Tensor) -> Tensor:

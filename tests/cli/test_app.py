@@ -1,4 +1,6 @@
 import inspect
+import io
+import json
 import os
 import shlex
 import signal
@@ -8,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 
 import ganedit
@@ -89,6 +92,10 @@ def test_help_goes_to_stdout(run, arguments):
     assert result.stderr == ""
 
 
+def test_the_list_of_commands_cuts_no_line_off(run):
+    assert "..." not in run("--help").stdout.partition("Commands:")[2]
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_commands_help_ends_with_an_example_that_parses(run, name):
     result = run(*name.split(), "-h")
@@ -157,6 +164,10 @@ def raising(error: BaseException) -> typer.Typer:
         (KeyboardInterrupt(), 130, "error: interrupted\n"),
         (typer.BadParameter("bad"), 2, "error: Invalid value: bad"),
         (typer.Exit(3), 3, ""),
+        (MemoryError(), 1, "error: out of memory; ask for less at once"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 1, "error: out of"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried"), 1, "error: out of"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), 1, "error: out of"),
     ],
 )
 def test_failures_become_exit_codes_and_one_line(capfd, error, code, line):
@@ -170,12 +181,20 @@ def test_failures_become_exit_codes_and_one_line(capfd, error, code, line):
 
 
 def test_programming_errors_keep_their_traceback():
-    with pytest.raises(ZeroDivisionError):
-        raising(ZeroDivisionError())(["go"])
+    for error in (ZeroDivisionError(), RuntimeError("shapes differ")):
+        with pytest.raises(type(error)):
+            raising(error)(["go"])
 
 
 @pytest.mark.slow
-def test_ctrl_c_is_one_line_and_130(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "code", "line"),
+    [
+        (signal.SIGINT, 130, "error: interrupted\n"),
+        (signal.SIGTERM, 143, "error: terminated\n"),
+    ],
+)
+def test_a_stop_is_one_line_and_leaves_nothing_half_written(tmp_path, number, code, line):
     arguments = ["dataset", "clay", "--count", "100000", "--out", str(tmp_path / "a.zip")]
     process = subprocess.Popen(
         [sys.executable, "-m", "ganedit", *arguments],
@@ -187,10 +206,10 @@ def test_ctrl_c_is_one_line_and_130(tmp_path):
     deadline = time.monotonic() + 60
     while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert (out, err) == ("", "error: interrupted\n")
+    assert process.returncode == code
+    assert (out, err) == ("", line)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -221,6 +240,18 @@ def test_long_paths_are_not_broken(capfd):
     output = capfd.readouterr()
     assert output.out == f"{path}\n"
     assert output.err == f"{path} done\n"
+
+
+def test_names_that_are_no_text_are_printed_as_they_are(monkeypatch):
+    path = Path(os.fsdecode(b"caf\xe9.png"))
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding="utf-8", errors="strict"))
+    console.emit_paths([Path("a.png"), path])
+    console.emit_json({"path": path})
+    sys.stdout.flush()
+    first, second, record = out.getvalue().split(b"\n", 2)
+    assert (first, second) == (b"a.png", b"caf\xe9.png")
+    assert json.loads(record) == {"path": str(path)}
 
 
 # Parsers

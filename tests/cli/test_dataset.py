@@ -6,7 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ganedit.data.clayheads import FACTORS, render, sample_factors
+from ganedit.data.clayheads import FACTORS, read_truth, render, sample_factors
+from ganedit.data.dataset import ImageDataset
 from ganedit.io import decode_image
 
 SMALL = ("--count", "3", "--resolution", "16")
@@ -55,6 +56,7 @@ def test_emoji_heads_differ_from_clay_heads(run):
         run("dataset", "clay", *SMALL, "--style", style, "--out", f"{style}.zip")
     name = "00000/img00000000.png"
     assert contents("clay.zip")[name] != contents("emoji.zip")[name]
+    assert [read_truth(f"{style}.zip").style for style in ("clay", "emoji")] == ["clay", "emoji"]
 
 
 def pictures(folder: Path) -> None:
@@ -93,10 +95,28 @@ def test_a_zip_becomes_an_archive_and_keeps_its_labels(run):
     result = run("dataset", "folder", "mine.zip", "--resolution", "8", "--out", "a.zip")
     assert result.exit_code == 0, result.output
     labels = json.loads(contents("a.zip")["dataset.json"])["labels"]
-    assert labels == [["00000/img00000000.png", [3.0]]]
+    assert labels == [["00000/img00000000.png", 3]]
+    assert ImageDataset("a.zip").labels.tolist() == [[0, 0, 0, 1]]
+
+
+def test_labels_that_some_pictures_lack_are_left_out_with_a_warning(run):
+    pictures(Path("mine"))
+    Path("mine/dataset.json").write_text(json.dumps({"labels": [["a.png", 3]]}))
+    result = run("dataset", "folder", "mine", "--resolution", "8", "--out", "a.zip")
+    assert result.exit_code == 0, result.output
+    assert "warning: 1 of 2 pictures have no label" in result.stderr
+    assert json.loads(contents("a.zip")["dataset.json"]) == {"labels": None}
 
 
 # Bad input
+
+
+def test_an_archive_is_not_made_from_itself(run, fails):
+    run("dataset", "clay", *SMALL, "--out", "a.zip")
+    before = Path("a.zip").read_bytes()
+    line = fails("dataset", "folder", "a.zip", "--resolution", "8", "--out", "./a.zip")
+    assert "is the source itself" in line
+    assert Path("a.zip").read_bytes() == before
 
 
 def test_a_folder_without_one_good_picture_fails(run):
@@ -121,12 +141,18 @@ def test_senseless_sources_are_one_line(fails):
 def test_a_broken_dataset_json_is_one_line(fails):
     pictures(Path("mine"))
     Path("mine/dataset.json").write_text('{"labels": [1, 2]}')
-    assert "dataset.json is broken" in fails("dataset", "folder", "mine", "--out", "a.zip")
+    assert "dataset.json must hold" in fails("dataset", "folder", "mine", "--out", "a.zip")
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--count", "0"), ("--resolution", "0"), ("--style", "oil"), ("--seed", "-1")],
+    [
+        ("--count", "0"),
+        ("--resolution", "0"),
+        ("--resolution", "66"),
+        ("--style", "oil"),
+        ("--seed", "-1"),
+    ],
 )
 def test_senseless_numbers_are_usage_errors(fails, arguments):
     line = fails("dataset", "clay", *arguments, "--out", "a.zip", code=2)

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from ganedit.editing import sample, synthesize
+from ganedit.io import latents as latent_files
 from ganedit.io import load_latent, read_image, save_latent, write_image
 
 
@@ -71,6 +72,24 @@ def test_seeds_stand_for_what_generate_makes_of_them(run, network_path, network)
     torch.testing.assert_close(path.ws, sample(network, [3, 42], truncation_psi=0.5).ws)
 
 
+def test_a_projected_latent_keeps_its_noise_beside_a_seed(run, network, tmp_path):
+    photo, seed = sample(network, [1], noise="random"), sample(network, [42], truncation_psi=0.7)
+    save_latent(tmp_path / "photo.pt", photo)
+    result = run("interpolate", tmp_path / "photo.pt", "42", "--frames", "3", "--save-latents")
+    assert result.exit_code == 0, result.output
+    path = load_latent("out/interpolation.pt")
+    for frame, end in ((0, photo), (2, seed)):
+        shown, expected = (next(synthesize(network, one)) for one in (path.row(frame), end))
+        assert torch.equal(shown, expected)
+
+
+def test_seeds_of_a_conditional_network_take_a_class(run, fails, class_network_path, latent_paths):
+    arguments = ["1", "2", "--network", class_network_path, "--frames", "2", "--strip"]
+    assert "--class" in fails("interpolate", *arguments)
+    assert run("interpolate", *arguments, "--class", "2").exit_code == 0
+    assert "--class is for seeds" in fails("interpolate", *latent_paths, "--class", "2")
+
+
 # Bad input
 
 
@@ -82,7 +101,12 @@ def test_no_latent_is_a_usage_error(fails):
     assert "LATENT" in fails("interpolate", code=2)
 
 
-@pytest.mark.parametrize("weights", ["0.5,0.3,0.1", "1,1,1", "nan,1,0"])
+@pytest.mark.parametrize("weights", ["nan,1,0", "inf,-inf,0", "1e308,1e308,-1e308"])
+def test_weights_beyond_reason_are_one_line(fails, latent_paths, weights):
+    assert "weights must be numbers" in fails("interpolate", *latent_paths, "--weights", weights)
+
+
+@pytest.mark.parametrize("weights", ["0.5,0.3,0.1", "1,1,1"])
 def test_weights_that_do_not_sum_to_one_are_one_line(fails, latent_paths, weights):
     assert "sum to 1" in fails("interpolate", *latent_paths, "--weights", weights)
 
@@ -91,9 +115,31 @@ def test_weights_of_the_wrong_number_are_one_line(fails, latent_paths):
     assert "3 latents need 3 weights" in fails("interpolate", *latent_paths, "--weights", "1,0")
 
 
-@pytest.mark.parametrize("extra", [["--weights", "a,b"], ["--weights", "0.5,0.5", "--loop"]])
-def test_senseless_weights_are_usage_errors(fails, latent_paths, extra):
-    assert "weights" in fails("interpolate", *latent_paths[:2], *extra, code=2)
+@pytest.mark.parametrize("weights", ["a,b", ""])
+def test_senseless_weights_are_usage_errors(fails, latent_paths, weights):
+    assert "weights" in fails("interpolate", *latent_paths[:2], "--weights", weights, code=2)
+
+
+@pytest.mark.parametrize(
+    "ignored", [["--loop"], ["--frames", "60"], ["--mode", "lerp"], ["--easing", "in"], ["--gif"]]
+)
+def test_what_weights_would_ignore_is_a_usage_error(fails, latent_paths, ignored):
+    line = fails("interpolate", *latent_paths[:2], "--weights", "0.5,0.5", *ignored, code=2)
+    assert f"leave out {ignored[0]} " in line
+
+
+@pytest.mark.parametrize("trunc", ["nan", "inf", "-11"])
+def test_endless_truncation_is_a_usage_error(fails, trunc):
+    assert "trunc" in fails("interpolate", "1", "2", "--trunc", trunc, code=2)
+
+
+def test_endless_paths_and_latent_files_are_refused_before_work(fails, network_path, monkeypatch):
+    arguments = ["interpolate", "0-30", "--network", network_path, "--frames", "10000"]
+    assert "299971 frames is too long" in fails(*arguments)
+    monkeypatch.setattr(latent_files, "MAX_BYTES", 2**20)
+    arguments = ["interpolate", "0-10", "--network", network_path, "--frames", "1000"]
+    assert "too large for a latent file" in fails(*arguments, "--save-latents")
+    assert list(Path("out").iterdir()) == []
 
 
 @pytest.mark.parametrize("frames", ["0", "1", "-5", "many"])
@@ -108,8 +154,14 @@ class Evil:
 
 def test_files_that_are_no_latents_are_one_line(fails, latent_paths, latents, tmp_path):
     good, bad = latent_paths[0], tmp_path / "bad.pt"
-    nan = replace(latents[0], ws=torch.full_like(latents[0].ws, torch.nan))
-    save_latent(tmp_path / "nan.pt", nan)
+    nan = {
+        "format": "ganedit-latent",
+        "version": 1,
+        "ws": torch.full_like(latents[0].ws, torch.nan),
+        "space": "w",
+        "generator": {"fingerprint": latents[0].fingerprint, "network": latents[0].network},
+    }
+    torch.save(nan, tmp_path / "nan.pt")
     torch.save({"weights": torch.zeros(3)}, tmp_path / "other.pt")
     cases = {
         b"": "empty",

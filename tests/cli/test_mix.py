@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganedit.editing import sample
-from ganedit.io import load_latent, read_image
+from ganedit.editing import sample, synthesize
+from ganedit.io import load_latent, read_image, save_latent, write_image
 
 
 def test_a_table_has_rows_at_the_left_and_columns_on_top(run, network_path):
@@ -29,6 +29,26 @@ def test_files_and_seeds_mix(run, latent_paths, latents, network):
     expected = sample(network, [9], truncation_psi=0.7).ws.clone()
     expected[:, 2:4] = latents[1].ws[:, 2:4]
     torch.testing.assert_close(mixed.ws[1:], expected)
+
+
+def test_a_row_keeps_its_noise_maps(run, network, tmp_path):
+    photo = sample(network, [1], noise="random")
+    save_latent(tmp_path / "photo.pt", photo)
+    arguments = ["--rows", f"{tmp_path / 'photo.pt'},7", "--columns", "5-6", "--layers", "0"]
+    result = run("mix", *arguments, "--save-latents")
+    assert result.exit_code == 0, result.output
+    mixed = load_latent("out/mix.pt")
+    assert [len(m) for m in mixed.noise] == [4] * len(photo.noise)
+    assert torch.equal(mixed.noise[1][:2], photo.noise[1].expand(2, -1, -1, -1))
+    assert torch.equal(mixed.noise[1][2:3], network.generator.noise_maps()[1])
+    write_image("photo.png", next(synthesize(network, photo)))
+    shown = read_image("out/mix.png")[..., 16:32, :16]
+    assert (shown - read_image("photo.png")).abs().max() < 0.01
+
+
+def test_seeds_of_a_conditional_network_take_a_class(run, class_network_path):
+    arguments = ["--rows", "0", "--columns", "1", "--layers", "0", "--class", "1"]
+    assert run("mix", *arguments, "--network", class_network_path).exit_code == 0
 
 
 @pytest.mark.parametrize("layers", ["x", "3-1", ""])

@@ -1,11 +1,14 @@
 import inspect
 import json
+import math
+from pathlib import Path
 
+import pytest
 import torch
 
 from ganedit.cli.train import train as command
 from ganedit.io.images import write_image
-from ganedit.training.config import TrainingConfig, field_of
+from ganedit.training.config import RANGES, TrainingConfig, field_of
 
 _OPTIONS = {
     "--batch": 4,
@@ -49,7 +52,6 @@ def test_dry_run_shows_options_and_sizes_and_writes_nothing(run, tmp_path):
 def test_bad_options_and_data_are_one_line(fails, tmp_path):
     data = write_pictures(tmp_path / "data")
     odd = write_pictures(tmp_path / "odd", side=12)
-    assert "--batch" in fails("train", "--data", data, "--out", "run", "--batch", 0)
     assert "power of two" in fails("train", "--data", odd, "--out", "run", *TINY)
     assert "no such file" in fails("train", "--data", "missing.zip", "--out", "run")
     assert "no labels" in fails("train", "--data", data, "--out", "run", "--cond", *TINY)
@@ -57,6 +59,46 @@ def test_bad_options_and_data_are_one_line(fails, tmp_path):
         "train", "--data", data, "--out", "run", "--resume", "nowhere", *TINY
     )
     fails("train", "--data", data, code=2)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--batch", 0),
+        ("--lr", "nan"),
+        ("--kimg", "inf"),
+        ("--beta1", 1),
+        ("--mbstd-group", 3),
+        ("--grid", "65x1"),
+        ("--evaluate", 1),
+        ("--evaluate", -5),
+    ],
+)
+def test_senseless_numbers_are_usage_errors(fails, option, value):
+    assert option in fails("train", "--data", "absent", "--out", "run", option, value, code=2)
+
+
+def test_the_commands_ranges_are_the_librarys():
+    ranges = {name: (low, high) for name, low, high in RANGES}
+    for spelled, parameter in inspect.signature(command).parameters.items():
+        name = field_of(spelled)
+        if name not in ranges or spelled in ("seed", "grid"):
+            continue
+        low, high = ranges.pop(name)
+        (option,) = parameter.annotation.__metadata__
+        assert (option.min, option.max) == (low, None if high == math.inf else high), name
+    assert set(ranges) == {"seed", "grid_columns", "grid_rows"}
+
+
+def test_evaluate_writes_the_distance_to_the_data(run, tmp_path):
+    data = write_pictures(tmp_path / "data")
+    arguments = ["--data", data, "--out", "run", "--kimg", 0.004, "--evaluate", 4]
+    result = run("train", *arguments, *TINY)
+    assert result.exit_code == 0, result.output
+    figures = json.loads(Path("run/metrics.jsonl").read_text())
+    assert figures["images"] == 4
+    assert 0 < figures["frechet_clay"] < math.inf
+    assert "frechet_clay" in result.stderr
 
 
 def test_the_commands_defaults_are_the_librarys():

@@ -33,8 +33,17 @@ def test_a_head_depends_on_its_own_seed_only():
 
 
 def test_labels_are_stored_only_when_all_have_them(tmp_path):
-    write_archive(tmp_path / "a.zip", [picture(label=[1.0]), picture()])
+    made = write_archive(tmp_path / "a.zip", [picture(label=[1.0]), picture()])
+    assert (made.pictures, made.labelled) == (2, 1)
     assert ImageDataset(tmp_path / "a.zip").labels is None
+
+
+def test_class_numbers_come_back_one_hot(tmp_path):
+    path, again = tmp_path / "a.zip", tmp_path / "b.zip"
+    write_archive(path, [picture(label=label) for label in (3, 0, 1)])
+    write_archive(again, user_pictures(path, resolution=8, on_bad=print))
+    for archive in (path, again):
+        assert ImageDataset(archive).labels.tolist() == [[0, 0, 0, 1], [1, 0, 0, 0], [0, 1, 0, 0]]
 
 
 def test_no_pictures_leave_no_file(tmp_path):
@@ -56,12 +65,12 @@ def test_a_failure_in_the_middle_leaves_no_file(tmp_path):
 def test_our_own_archives_are_replaced_and_others_are_not(tmp_path):
     path = tmp_path / "a.zip"
     write_archive(path, [picture()])
-    assert write_archive(path, [picture(), picture()]) == 2
+    assert write_archive(path, [picture(), picture()]).pictures == 2
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("mine.txt", "mine")
     with pytest.raises(GaneditError, match="not written by ganedit"):
         write_archive(path, [picture()])
-    assert write_archive(path, [picture()], overwrite=True) == 1
+    assert write_archive(path, [picture()], overwrite=True).pictures == 1
 
 
 @pytest.mark.parametrize("seed", range(20))

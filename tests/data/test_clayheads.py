@@ -1,3 +1,5 @@
+import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from ganedit.data.clayheads import (
     FACTORS,
     LANDMARKS,
     caption,
-    read_factors,
+    read_truth,
     render,
     sample_factors,
 )
@@ -132,4 +134,38 @@ def test_factors_of_a_foreign_archive_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     path.write_bytes(b"PK\x05\x06" + bytes(18))
     with pytest.raises(GaneditError, match="ganedit dataset clay"):
-        read_factors(path)
+        read_truth(path)
+
+
+def write_truth(path: Path, **changes: object) -> Path:
+    document = {"names": [factor.name for factor in FACTORS], "factors": [[0.0] * len(FACTORS)]}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("factors.json", json.dumps(document | changes))
+    return path
+
+
+def test_the_style_comes_with_the_factors_and_is_clay_where_unsaid(tmp_path: Path) -> None:
+    truth = read_truth(write_truth(tmp_path / "old.zip"))
+    assert (truth.style, truth.factors.shape) == ("clay", (1, len(FACTORS)))
+    assert read_truth(write_truth(tmp_path / "new.zip", style="emoji")).style == "emoji"
+
+
+@pytest.mark.parametrize("changes", [{"names": ["x"]}, {"factors": [[1, 2]]}, {"style": "oil"}])
+def test_factors_of_another_version_are_refused(tmp_path: Path, changes: dict[str, object]) -> None:
+    with pytest.raises(GaneditError, match="render it again"):
+        read_truth(write_truth(tmp_path / "a.zip", **changes))
+
+
+def test_encrypted_or_damaged_factors_are_one_line(tmp_path: Path) -> None:
+    path = write_truth(tmp_path / "a.zip")
+    whole = path.read_bytes()
+    central = whole.index(b"PK\x01\x02")
+    flagged = bytearray(whole)
+    flagged[6] |= 1  # "encrypted" in the local header ...
+    flagged[central + 8] |= 1  # ... and in the directory
+    path.write_bytes(flagged)
+    with pytest.raises(GaneditError, match=r"factors\.json: broken or encrypted"):
+        read_truth(path)
+    path.write_bytes(whole.replace(b"factors", b"faktors", 1))
+    with pytest.raises(GaneditError, match=r"factors\.json: broken or encrypted"):
+        read_truth(path)

@@ -100,6 +100,8 @@ def test_a_dataset_json_without_labels_and_shadow_files_are_fine(tmp_path, files
         (json.dumps({"labels": [[f"00000/img{i:08d}.png", [1.0] * i] for i in range(4)]}), "must"),
         (json.dumps({"labels": [[f"00000/img{i:08d}.png", -1] for i in range(4)]}), "class"),
         (json.dumps({"labels": [[f"00000/img{i:08d}.png", 0.5] for i in range(4)]}), "class"),
+        (json.dumps({"labels": [[f"00000/img{i:08d}.png", True] for i in range(4)]}), "class"),
+        (json.dumps([1, 2]), "must hold"),
         (
             json.dumps({"labels": [[f"00000/img{i:08d}.png", [1e999]] for i in range(4)]}),
             "not finite",
@@ -122,7 +124,7 @@ def test_pictures_of_two_sizes_or_not_square_are_refused(tmp_path, files):
 
 
 def test_a_zip_bomb_is_refused_from_its_declared_size(tmp_path, monkeypatch):
-    monkeypatch.setattr("ganedit.data.dataset.MAX_FILE_BYTES", 2**20)
+    monkeypatch.setattr("ganedit.data.dataset.MAX_PICTURE_BYTES", 2**20)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb.png", bytes(5 * 2**20))
     assert (tmp_path / "bomb.zip").stat().st_size < 2**14

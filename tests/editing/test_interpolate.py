@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ganedit.editing import combine, ease, interpolate, lerp, slerp
+from ganedit.editing import combine, ease, interpolate, lerp, plan_path, sample, slerp, synthesize
 from ganedit.errors import GaneditError
 from ganedit.io import Latent
 
@@ -120,9 +120,54 @@ def test_noise_maps_meet_the_keys_and_keep_their_variance():
     assert len(interpolate(keys, frames=9, loop=True).noise[0]) == 24
 
 
-def test_noise_is_dropped_unless_all_carry_it():
-    assert interpolate([latent(1, noise=True), latent(2)]).noise is None
-    assert combine([latent(1, noise=True), latent(2)], [0.5, 0.5]).noise is None
+def test_the_generators_own_noise_stands_in_where_a_latent_has_none(network):
+    noisy, plain = sample(network, [1], noise="random"), sample(network, [2])
+    path = interpolate([noisy, plain], frames=3, network=network)
+    frames = list(synthesize(network, path, batch_size=1))
+    assert torch.equal(frames[0], next(synthesize(network, noisy)))
+    assert torch.equal(frames[2], next(synthesize(network, plain)))
+    own = network.generator.noise_maps()
+    assert all(torch.equal(m[2:], o) for m, o in zip(path.noise, own, strict=True))
+    mixed = combine([noisy, plain, sample(network, [3])], [0.5, 0.5, 0], network=network)
+    assert mixed.noise is not None
+    assert combine([noisy, plain], [0, 1]).noise is None
+
+
+def test_some_noise_without_its_generator_is_refused():
+    for edit in (interpolate, lambda keys: combine(keys, [0.5, 0.5])):
+        with pytest.raises(GaneditError, match="give network="):
+            edit([latent(1, noise=True), latent(2)])
+
+
+def test_noise_maps_of_different_shapes_are_refused():
+    noisy = latent(1, noise=True)
+    for maps in (noisy.noise[:1], noisy.noise[::-1]):
+        other = replace(latent(2), noise=maps)
+        with pytest.raises(GaneditError, match="noise maps of different shapes: those of s2r0"):
+            interpolate([latent(3), noisy, other])
+
+
+@pytest.mark.parametrize("mode", ["lerp", "slerp"])
+@pytest.mark.parametrize("loop", [False, True])
+def test_frames_asked_one_by_one_are_those_of_the_path(mode, loop):
+    keys = [latent(seed, noise=True) for seed in (1, 2, 3)]
+    path = plan_path(keys, frames=4, mode=mode, loop=loop, easing="smooth")
+    whole = interpolate(keys, frames=4, mode=mode, loop=loop, easing="smooth")
+    assert len(path) == len(whole)
+    for index in range(len(path)):
+        assert torch.equal(path.rows(index, index + 1).ws, whole.ws[index : index + 1])
+    assert torch.equal(path.rows(2, 5).noise[1], whole.noise[1][2:5])
+    for start, stop in ((-1, 1), (2, 2), (0, len(path) + 1)):
+        with pytest.raises(ValueError, match="rows"):
+            path.rows(start, stop)
+
+
+def test_a_path_may_be_long_but_not_endless():
+    keys = [latent(1), latent(2)]
+    path = plan_path(keys, frames=100_000)
+    assert torch.equal(path.rows(99_999, 100_000).ws, keys[1].ws)
+    with pytest.raises(GaneditError, match="a path of 199998 frames is too long; up to 100000"):
+        plan_path(keys, frames=100_000, loop=True)
 
 
 def test_weights_mix_linearly():
@@ -145,11 +190,17 @@ def test_combined_noise_keeps_its_variance():
     assert abs(mixed.noise[1].square().mean() - 1) < 0.2
 
 
-@pytest.mark.parametrize(
-    "weights", [[0.5, 0.4], [1, 1], [0.2, 0.2], [float("nan"), 1], [float("inf"), 0]]
-)
+@pytest.mark.parametrize("weights", [[0.5, 0.4], [1, 1], [0.2, 0.2], [1e6, 2 - 1e6]])
 def test_weights_that_do_not_sum_to_one_are_refused(weights):
     with pytest.raises(GaneditError, match="must sum to 1"):
+        combine([latent(1), latent(2)], weights)
+
+
+@pytest.mark.parametrize(
+    "weights", [[math.nan, 1], [math.inf, 0], [math.inf, -math.inf], [1e308, -1e308], [1e7, 1]]
+)
+def test_weights_beyond_reason_are_refused(weights):
+    with pytest.raises(GaneditError, match="weights must be numbers from -1000000 to 1000000"):
         combine([latent(1), latent(2)], weights)
 
 

@@ -3,9 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ganedit.checkpoints import load_network
+from ganedit.checkpoints import Network, load_network
 from ganedit.editing import class_label, sample, synthesize
 from ganedit.errors import GaneditError
+from tests.conftest import make_generator
 
 
 @pytest.mark.parametrize("noise", ["const", "random", "none"])
@@ -58,18 +59,18 @@ def test_a_latent_names_its_seeds_and_its_generator(network):
 
 def test_classes_change_the_latent_and_must_exist(class_network_path):
     network = load_network(class_network_path, device="cpu")
-    labels = [class_label(network.generator, index) for index in (0, 2)]
+    labels = [class_label(network, index) for index in (0, 2)]
     first, second = (sample(network, [1], label=label).ws for label in labels)
     assert not torch.allclose(first, second)
     with pytest.raises(GaneditError, match="0 to 2"):
-        class_label(network.generator, 3)
+        class_label(network, 3)
     with pytest.raises(GaneditError, match="needs a class"):
         sample(network, [1])
 
 
 def test_an_unconditional_generator_takes_no_class(network):
     with pytest.raises(GaneditError, match="none"):
-        class_label(network.generator, 0)
+        class_label(network, 0)
     with pytest.raises(GaneditError, match="no classes"):
         sample(network, [1], label=[1.0])
 
@@ -82,3 +83,19 @@ def test_foreign_latents_and_noise_are_refused(network):
         next(synthesize(network, replace(latent, ws=latent.ws[:, :3])))
     with pytest.raises(GaneditError, match="noise maps do not fit"):
         next(synthesize(network, replace(latent, noise=(torch.zeros(1, 1, 4, 4),))))
+
+
+@pytest.mark.parametrize("psi", [float("nan"), float("inf")])
+def test_an_endless_truncation_is_a_programming_error(network, psi):
+    with pytest.raises(ValueError, match="truncation_psi"):
+        sample(network, [1], truncation_psi=psi)
+
+
+def test_a_camera_is_no_class():
+    network = Network(make_generator(c_dim=25), "cameras", "sha256:abc", {"provenance": {}})
+    for ask in (lambda: class_label(network, 3), lambda: sample(network, [1])):
+        with pytest.raises(GaneditError, match="takes cameras of 25 numbers"):
+            ask()
+    assert len(sample(network, [1], label=[0.5] * 25)) == 1
+    classes = replace(network, metadata={"provenance": {"labels": "classes"}})
+    assert sum(class_label(classes, 3)) == 1

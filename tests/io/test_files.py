@@ -1,4 +1,5 @@
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ganedit.errors import GaneditError
-from ganedit.io import write_atomic, write_bytes
+from ganedit.io import file_digest, is_partial, sweep_partials, write_atomic, write_bytes
+from ganedit.io.files import _machine
 
 
 def names(folder: Path) -> list[str]:
@@ -64,7 +66,10 @@ write_atomic(Path({str(tmp_path)!r}) / "result.bin", write)
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
     assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "result.bin").exists()
-    assert all(name.startswith(".ganedit-partial-") for name in names(tmp_path))
+    (left,) = tmp_path.iterdir()
+    assert is_partial(left)
+    write_bytes(tmp_path / "result.bin", b"whole")
+    assert names(tmp_path) == ["result.bin"]
 
 
 def test_missing_folders_are_made_and_the_suffix_is_kept(tmp_path):
@@ -98,3 +103,21 @@ def test_impossible_names_are_one_line(tmp_path, name, reason):
 def test_a_folder_that_refuses_is_one_line():
     with pytest.raises(GaneditError):
         write_bytes("/proc/ganedit/result.bin", b"content")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="asks for processes as POSIX does")
+def test_only_what_dead_processes_of_this_machine_left_is_swept(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    marks = [f"{_machine()}-{os.getpid()}", f"00000000-{gone.pid}", f"{_machine()}-{'9' * 40}", "x"]
+    kept = {f".ganedit-partial-{mark}-abc.png" for mark in marks} | {"mine.png"}
+    for name in kept | {f".ganedit-partial-{_machine()}-{gone.pid}-abc.png"}:
+        (tmp_path / name).touch()
+    sweep_partials(tmp_path)
+    assert set(names(tmp_path)) == kept
+    sweep_partials(tmp_path / "absent")
+
+
+def test_a_digest_is_sha256(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")  # the first test vector of FIPS 180
+    assert file_digest(tmp_path / "a").startswith("ba7816bf8f01cfea414140de5dae2223b00361a3")

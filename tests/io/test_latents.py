@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ganedit.errors import GaneditError
-from ganedit.io import Latent, check_latent, load_latent, save_latent
+from ganedit.io import Latent, check_file_size, check_latent, latents, load_latent, save_latent
 
 
 @pytest.fixture
@@ -104,6 +104,7 @@ def bad_cases(latent: Latent) -> dict[str, tuple[bytes, str]]:
         archive.writestr("archive/data.pkl", bytes(10**7))
     npz = io.BytesIO()
     np.savez(npz, w=latent.ws.numpy())
+    big = torch.zeros(1, 1, 32, 32)
     wide = torch.zeros(1).expand(10**5, 10**5, 16)
     return {
         "empty": (b"", "empty"),
@@ -128,6 +129,14 @@ def bad_cases(latent: Latent) -> dict[str, tuple[bytes, str]]:
         "names": (stored(latent, names=["one"]), "names"),
         "noise shape": (stored(latent, noise=[torch.ones(3, 1, 4, 4)]), "noise"),
         "noise type": (stored(latent, noise={"a": 1}), "noise"),
+        "no noise pixels": (stored(latent, noise=[torch.ones(1, 1, 0, 0)]), "noise"),
+        "many views": (stored(latent, noise=[big] * 100), "more than the file can hold"),
+        "tensor format": (stored(latent, format=torch.ones(2)), "not a latent that ganedit wrote"),
+        "tensor version": (stored(latent, version=torch.ones(2)), "version is unknown"),
+        "true version": (stored(latent, version=True), "version is unknown"),
+        "huge version": (stored(latent, version=10**9), "version is unknown"),
+        "tensor space": (stored(latent, space=torch.ones(2, 2)), "space"),
+        "too large a number": (stored(latent, ws=latent.ws.double() + 1e300), "infinite"),
     }
 
 
@@ -175,3 +184,32 @@ def test_wrong_fields_are_programming_errors(latent):
         replace(latent, ws=latent.ws.double())
     with pytest.raises(ValueError, match="names"):
         replace(latent, names=("only one",))
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path, latent, monkeypatch):
+    with pytest.raises(GaneditError, match="not written, the latent holds NaN"):
+        save_latent(tmp_path / "a.pt", replace(latent, ws=torch.full_like(latent.ws, torch.nan)))
+    monkeypatch.setattr(latents, "MAX_BYTES", 2**20)
+    large = replace(latent, noise=(torch.zeros(2, 1, 400, 400),))
+    with pytest.raises(GaneditError, match="2 MB is too large for a latent file, which may have 1"):
+        save_latent(tmp_path / "a.pt", large)
+    check_file_size("a.pt", like=large.row(1), rows=1)
+    with pytest.raises(GaneditError, match="too large"):
+        check_file_size("a.pt", like=large, rows=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_noise_maps_of_another_generator_are_refused(latent):
+    fits = {"fingerprint": "sha256:abc", "num_ws": 6, "w_dim": 16, "network": "clay"}
+    check_latent(latent, noise_shapes=[(4, 4), (8, 8)], **fits)
+    for shapes in ([(4, 4)], [(4, 4), (8, 9)], []):
+        with pytest.raises(GaneditError, match="ann: its noise maps do not fit clay"):
+            check_latent(latent, noise_shapes=shapes, **fits)
+
+
+def test_rows_are_views(latent):
+    part = latent.rows(1, 2)
+    assert part.names == ("bo",)
+    assert part.ws.data_ptr() == latent.ws[1:].data_ptr()
+    assert torch.equal(part.noise[0], latent.noise[0][1:])
+    assert part.noise[1] is latent.noise[1]

@@ -132,3 +132,17 @@ folder.write("b.txt", lambda path: (path.write_text("half"), os.kill(os.getpid()
     (tmp_path / "c.txt").write_text("mine")
     with pytest.raises(GaneditError, match=r"c\.txt"):
         OutputFolder(tmp_path, command="generate").claim(["a.txt", "c.txt"])
+
+
+def test_a_name_that_is_no_utf8_is_recorded_and_owned(tmp_path):
+    name = os.fsdecode(b"caf\xe9.txt")
+    for text in ("1", "2"):
+        folder = OutputFolder(tmp_path, command="project")
+        folder.claim([name])
+        try:
+            put(folder, name, text)
+        except GaneditError:
+            pytest.skip("this file system takes UTF-8 names only")
+        folder.finish({"photo": name})
+    assert (tmp_path / name).read_text() == "2"
+    assert json.loads((tmp_path / "run.json").read_text())["photo"] == name

@@ -24,7 +24,7 @@ def test_given_numbers_stay():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"batch": 0}, "--batch must be 1 to 4095|--batch must be at least 1"),
+        ({"batch": 0}, "--batch must be 1 to 4096, got 0"),
         ({"r1_gamma": -1.0}, "--gamma"),
         ({"learning_rate": float("nan")}, "--lr"),
         ({"style_mixing": 1.5}, "--style-mixing must be 0 to 1, got 1.5"),

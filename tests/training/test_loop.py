@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from ganedit.checkpoints import load_discriminator, load_network
+from ganedit.data.archive import clay_factor_names, clay_pictures, write_archive
 from ganedit.errors import GaneditError
+from ganedit.inversion import default_perceptual
 from ganedit.training import plan, train
 from ganedit.training.loop import _adapt_augmentation, _EndlessOrder
 from ganedit.training.state import STATE_FILE, initial_state, read_state
@@ -78,7 +80,9 @@ def test_the_snapshot_holds_the_averaged_generator_and_the_discriminator(whole_r
     network = load_network(result.snapshot, device="cpu")
     provenance = network.metadata["provenance"]
     assert provenance["images"] == 16
-    assert str(result.snapshot.parent.parent) not in json.dumps(provenance)
+    assert provenance["data"] == "pictures0"
+    assert "perceptual" not in provenance
+    assert str(result.snapshot.parents[2]) not in json.dumps(provenance)
     content = read_state(result.snapshot.with_name(STATE_FILE))
     for name, value in network.generator.state_dict().items():
         assert torch.equal(value, content["averaged"][name])
@@ -128,6 +132,42 @@ def test_a_signal_finishes_the_step_and_saves_and_resume_continues_elsewhere(tin
     train(elsewhere, resume=config.out)
     assert (config.out / STATE_FILE).read_bytes() == saved
     assert same_trajectory(whole_run.snapshot.with_name(STATE_FILE), elsewhere.out / STATE_FILE)
+
+
+def test_resume_yields_to_a_state_that_the_output_folder_holds_already(tiny, whole_run):
+    first, later = tiny("first"), tiny("later")
+    train(dataclasses.replace(first, kimg=0.004))
+    train(dataclasses.replace(later, kimg=0.012), resume=first.out)
+    images = []
+    train(later, resume=first.out, on_step=lambda done, *_: images.append(done))
+    assert images == [16]
+    assert same_trajectory(whole_run.snapshot.with_name(STATE_FILE), later.out / STATE_FILE)
+
+
+def test_networks_of_the_clay_world_and_their_heirs_say_so(tiny, tmp_path):
+    clay = tmp_path / "clay.zip"
+    write_archive(clay, clay_pictures(count=4, resolution=16), factor_names=clay_factor_names())
+    first = train(dataclasses.replace(tiny(kimg=0.004), data=clay)).snapshot
+    heir = train(tiny("heir", kimg=0.004, init=first)).snapshot
+    for path, data in ((first, "clay.zip"), (heir, "pictures0")):
+        network = load_network(path, device="cpu")
+        assert network.metadata["provenance"]["data"] == data
+        assert default_perceptual(network) == "clay"
+
+
+def test_a_diverged_training_says_how_to_start_anew(tiny, monkeypatch):
+    config = tiny(kimg=0.016, learning_rate=0.002)
+
+    def diverge(images, _total, _figures):
+        if images == 12:
+            name = "ganedit.training.loop._Averages.means"
+            broken = {"loss_generator": float("nan"), "loss_discriminator": 0.0}
+            monkeypatch.setattr(name, lambda _: broken)
+
+    with pytest.raises(GaneditError, match=r"diverged at 0\.016 kimg") as caught:
+        train(config, on_step=diverge)
+    advice = f"--init {config.out / 'network-snapshot-000000.safetensors'} --lr 0.001 --out NEW"
+    assert advice in str(caught.value)
 
 
 def test_the_time_limit_stops_and_saves(tiny):
