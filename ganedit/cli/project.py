@@ -14,6 +14,7 @@ from ganedit.cli.options import (
     OutOption,
     OverwriteOption,
     SeedOption,
+    finite,
 )
 from ganedit.errors import GaneditError
 
@@ -52,7 +53,10 @@ def project(
         ),
     ] = "auto",
     pixel_weight: Annotated[
-        float, typer.Option(min=0, max=1e6, help="Weight of the mean squared pixel difference.")
+        float,
+        typer.Option(
+            min=0, max=1e6, callback=finite, help="Weight of the mean squared pixel difference."
+        ),
     ] = 10.0,
     optimize_noise: Annotated[
         bool, typer.Option(help="Also optimise the noise maps, which hold fine texture.")
@@ -100,13 +104,8 @@ def project(
     perceptual, lpips = _distances(loss, model, vgg_weights)
     folder = OutputFolder(out, command="project", overwrite=overwrite)
     folder.claim([f"{name}{suffix}" for name in names for suffix in _suffixes(save_video)])
-    settings = {
-        "perceptual": perceptual,
-        "space": space,
-        "steps": steps,
-        "pixel_weight": pixel_weight,
-        "optimize_noise": optimize_noise,
-    }
+    settings = {"perceptual": perceptual, "space": space, "steps": steps}
+    settings |= {"pixel_weight": pixel_weight, "optimize_noise": optimize_noise}
     results, paths = [], []
     for rows in torch.arange(len(photos)).split(max(1, _BATCH_PIXELS // side**2)):
         limit = None if max_seconds is None else max_seconds * len(rows) / len(photos)

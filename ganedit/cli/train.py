@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from ganedit.generators import Generator
 
-_INTERRUPTED = 130
-
 
 def train(
     data: Annotated[Path, typer.Option(help="Folder or zip of square pictures of one size.")],
@@ -206,7 +204,7 @@ def train(
     console.table("", ["figure", "value"], list(figures.items()))
     console.emit_paths([result.snapshot])
     if result.reason == "interrupted":
-        raise typer.Exit(_INTERRUPTED)
+        raise typer.Exit(console.INTERRUPTED)
 
 
 def _clay_measure(

@@ -16,7 +16,7 @@ from ganedit.checkpoints.native import read_header
 from ganedit.data.dataset import ImageDataset
 from ganedit.errors import GaneditError
 from ganedit.generators import StyleGAN2Generator
-from ganedit.io.files import make_folder, write_bytes
+from ganedit.io.files import make_folder, sweep_partials, write_bytes
 from ganedit.io.images import image_grid, write_image
 from ganedit.runtime import seeded_normal
 from ganedit.training.config import TrainingConfig
@@ -35,6 +35,7 @@ def claim_folder(out: Path) -> None:
         GaneditError: It holds something else, or cannot be made.
     """
     make_folder(out)
+    sweep_partials(out)
     if any(out.iterdir()) and not (out / OPTIONS_FILE).is_file():
         raise GaneditError(f"{out}: holds files of something else; choose another --out")
 
