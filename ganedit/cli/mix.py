@@ -20,7 +20,12 @@ from ganedit.cli.options import (
 from ganedit.cli.sources import open_latents
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
+
+    from ganedit.checkpoints import Network
+    from ganedit.io import Latent
 
 
 def mix(
@@ -64,24 +69,18 @@ def mix(
     chosen = parse_numbers(layers, what="layers", limit=1000)
 
     from ganedit.editing import mix as mix_styles
-    from ganedit.editing import stack, synthesize
+    from ganedit.editing import stack
     from ganedit.io import OutputFolder, check_file_size, save_latent, write_image
 
     outputs = ["mix.png"] + (["mix.pt"] if save_latents else [])
     folder = OutputFolder(out, command="mix", overwrite=overwrite)
     folder.claim(outputs)
-    sources = [_split(rows), _split(columns)]
+    left, top = _split(rows), _split(columns)
     model, opened = open_latents(
-        sources[0] + sources[1],
-        network=network,
-        device=device,
-        truncation_psi=trunc,
-        class_index=class_index,
+        left + top, network=network, device=device, truncation_psi=trunc, class_index=class_index
     )
-    row_latents = [
-        latent.row(i) for latent in opened[: len(sources[0])] for i in range(len(latent))
-    ]
-    column_latent = stack(opened[len(sources[0]) :])
+    row_latents = [latent.row(i) for latent in opened[: len(left)] for i in range(len(latent))]
+    column_latent = stack(opened[len(left) :])
     # Row by row, so that each row's noise maps serve all its mixtures without being copied.
     mixed = [mix_styles(row, column_latent, layers=chosen) for row in row_latents]
     if save_latents and len(mixed) > 1:
@@ -91,12 +90,7 @@ def mix(
         column_latent,
         *(part for pair in zip(row_latents, mixed, strict=True) for part in pair),
     ]
-    with console.progress("Rendering", len(parts)) as on_step:
-        pictures = []
-        for done, part in enumerate(parts, start=1):
-            pictures += list(synthesize(model, part))
-            on_step(done, len(parts), {})
-    sheet = _table(pictures, len(column_latent))
+    sheet = _table(_render(model, parts), len(column_latent))
     paths = [folder.write("mix.png", partial(write_image, image=sheet))]
     if save_latents:
         paths.append(folder.write("mix.pt", partial(save_latent, latent=stack(mixed))))
@@ -115,6 +109,17 @@ def _split(text: str) -> list[str]:
     if not all(parts):
         raise typer.BadParameter(f"{text!r} has an empty place; try 0-3 or photo.pt,7")
     return parts
+
+
+def _render(model: "Network", parts: "Sequence[Latent]") -> "list[Tensor]":
+    from ganedit.editing import synthesize
+
+    pictures: list[Tensor] = []
+    with console.progress("Rendering", len(parts)) as on_step:
+        for done, part in enumerate(parts, start=1):
+            pictures += synthesize(model, part)
+            on_step(done, len(parts), {})
+    return pictures
 
 
 def _table(pictures: "list[Tensor]", columns: int) -> "Tensor":

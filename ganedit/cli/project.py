@@ -104,7 +104,7 @@ def project(
     perceptual, lpips = _distances(loss, model, vgg_weights)
     folder = OutputFolder(out, command="project", overwrite=overwrite)
     folder.claim([f"{name}{suffix}" for name in names for suffix in _suffixes(save_video)])
-    settings = {"perceptual": perceptual, "space": space, "steps": steps}
+    settings: dict[str, Any] = {"perceptual": perceptual, "space": space, "steps": steps}
     settings |= {"pixel_weight": pixel_weight, "optimize_noise": optimize_noise}
     results, paths = [], []
     for rows in torch.arange(len(photos)).split(max(1, _BATCH_PIXELS // side**2)):
