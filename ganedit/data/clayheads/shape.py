@@ -51,7 +51,34 @@ class HeadShape:
         return self.factors[:, FACTOR_INDEX[name], None]
 
 
-SKIN_PARTS, HAIR_PARTS, CLOTH_PARTS = 9, 4, 1
+SKIN_PARTS, HAIR_PARTS = 9, 4
+"""How many ellipsoids are skin and how many hair; the last one is the clothes."""
+
+Part = tuple[Tensor, Tensor, Tensor | float]
+"""Centre [N, 3], radii [N, 3] and offset (0, or ``ABSENT``) of an ellipsoid."""
+
+
+@dataclass(frozen=True)
+class _Build:
+    """What the places of all parts depend on: style, size, skull and jaw."""
+
+    emoji: bool
+    width: Tensor
+    height: Tensor
+    skull: Part
+    jaw: Part
+
+    def vec(self, x: Tensor | float, y: Tensor | float, z: Tensor | float) -> Tensor:
+        """Stack numbers or columns [N] to points [N, 3]."""
+        return _vec(self.width, x, y, z)
+
+    def front(self, x: Tensor | float, y: Tensor | float) -> Tensor:
+        """Height z of the front of the skull over (x, y), [N]."""
+        centre, radius, _ = self.skull
+        across = ((x - centre[:, 0]) / radius[:, 0]) ** 2
+        along = ((y - centre[:, 1]) / radius[:, 1]) ** 2
+        inside = (1 - across - along).clamp(min=0.02)
+        return centre[:, 2] + radius[:, 2] * inside.sqrt()
 
 
 def build_shape(factors: Tensor, *, style: str) -> HeadShape:
@@ -65,125 +92,131 @@ def build_shape(factors: Tensor, *, style: str) -> HeadShape:
         The shapes, on the device of ``factors``.
     """
     f = {name: factors[:, index] for name, index in FACTOR_INDEX.items()}
-    zero = torch.zeros_like(f["age"])
-    round_ = style == "emoji"
-    width = 1 + (0.05 if round_ else 0.13) * f["head_width"]
-    height = 1 + (0.05 if round_ else 0.11) * f["head_height"]
-    jaw, smile, opened = f["jaw"], f["smile"], f["mouth_open"]
-    grin = smile.clamp(min=0)
-
-    def vec(x: Tensor | float, y: Tensor | float, z: Tensor | float) -> Tensor:
-        return torch.stack([zero + x, zero + y, zero + z], dim=-1)  # [N, 3]
-
-    if round_:
-        skull = (vec(0, 0.0, -0.02), vec(0.66 * width, 0.64 * height, 0.55))
-        jaw_part = (vec(0, -0.2, 0.0), vec((0.5 + 0.04 * jaw) * width, 0.4 * height, 0.42))
-    else:
-        skull = (vec(0, 0.14 * height, -0.05), vec(0.47 * width, 0.50 * height, 0.51))
-        jaw_part = (
-            vec(0, -0.20 * height - 0.05 * opened, 0.05),
-            vec((0.345 + 0.065 * jaw) * width, 0.36 * height, 0.385),
-        )
-    chin_y = -0.50 * height - 0.07 * opened
-    surface_z = _front(skull, 0.185, 0.07 * height)
-    eye_radius = 0.108 * (1 + 0.24 * f["eye_size"]) * (1.12 if round_ else 1)
-    eye_x = (0.185 + 0.03 * f["eye_spacing"]) * width * (1.15 if round_ else 1)
-    eye_y = 0.07 * height
-    eye_z = surface_z - (0.075 if round_ else 0.04)
-    nose_z = _front(skull, 0.0, -0.06) + 0.045 + 0.05 * f["nose_size"]
-    nose_y = -0.09 * height - 0.025 * f["nose_size"]
-    nose_scale = 0.55 if round_ else 1.0
-    nose_x = 0.062 + 0.024 * f["nose_width"]
-    cheek_x, cheek_y = 0.215 * width, -0.10 * height + 0.035 * grin
-    hidden = zero + ABSENT
-    skin = [
-        (*skull, zero),
-        (*jaw_part, zero),
-        (vec(0, chin_y, 0.24), vec(0.11 + 0.035 * jaw, 0.10, 0.12), hidden if round_ else zero),
-        (
-            vec(cheek_x, cheek_y, 0.25),
-            vec(0.165, 0.14 + 0.02 * grin, 0.165 + 0.035 * grin),
-            hidden if round_ else zero,
-        ),
-        (vec(0, nose_y, nose_z), nose_scale * vec(nose_x + 0.012, 0.066, 0.085), zero),
-        (
-            vec(0, 0.03, nose_z - 0.085),
-            nose_scale * vec(0.045 + 0.012 * f["nose_width"], 0.15, 0.085),
-            hidden if round_ else zero,
-        ),
-        (
-            vec(nose_x, nose_y - 0.015, nose_z - 0.055),
-            nose_scale * vec(0.042, 0.04, 0.055),
-            hidden if round_ else zero,
-        ),
-        (
-            vec(0.475 * width, 0.02, -0.06),
-            vec(0.055, 0.125, 0.085),
-            hidden if round_ else zero,
-        ),
-        (vec(0, -0.70, -0.12), vec(0.215, 0.45, 0.22), hidden if round_ else zero),
-    ]
-    hair = _hair_parts(f, skull, width, height)
-    cloth = [(vec(0, -1.10, -0.14), vec(0.80, 0.42, 0.40), hidden if round_ else zero)]
-    parts = [*skin, *hair, *cloth]
-    brow = f["brows"]
-    anger, surprise = (-brow).clamp(min=0), brow.clamp(min=0)
-    brow_y = eye_y + eye_radius + 0.055
-    inner_y = brow_y - 0.085 * anger + 0.085 * surprise + 0.03 * (-smile).clamp(min=0)
-    outer_y = brow_y + 0.035 * anger + 0.045 * surprise
-    inner_x, outer_x = eye_x - 0.105, eye_x + 0.105
-    thick = 0.024 + 0.012 * (f["lips"] < 0.5)
-    brow_parts = [
-        vec(inner_x, inner_y, _front(skull, inner_x, inner_y) + 0.012),
-        vec(outer_x, outer_y, _front(skull, outer_x, outer_y) + 0.012),
-        thick[:, None],
-    ]
-    mouth_y = -0.285 * height - 0.02 * opened
-    mouth_width = (0.165 + 0.055 * grin - 0.045 * opened * (1 - grin)) * (1.35 if round_ else 1.0)
+    build = _build(f, emoji=style == "emoji")
+    eye = _eyes(f, build)
+    nose = _nose_tip(f, build)
+    clothes = (build.vec(0, -1.10, -0.14), build.vec(0.80, 0.42, 0.40), ABSENT * build.emoji)
+    parts = [*_skin_parts(f, build, nose), *_hair_parts(f, build), clothes]
+    grin, opened = f["smile"].clamp(min=0), f["mouth_open"]
+    mouth_y = -0.285 * build.height - 0.02 * opened
+    mouth_width = 0.165 + 0.055 * grin - 0.045 * opened * (1 - grin)
     return HeadShape(
         factors=factors,
         centre=torch.stack([centre for centre, _, _ in parts], dim=-1)[..., None],
         radius=torch.stack([radius for _, radius, _ in parts], dim=-1)[..., None],
-        offset=torch.stack([zero + offset for _, _, offset in parts], dim=-1)[..., None],
-        eye=torch.stack([eye_x, eye_y, eye_z, eye_radius], dim=-1),
-        brow=torch.cat(brow_parts, dim=-1),
-        mouth=torch.stack([mouth_y, mouth_width], dim=-1),
-        nose=vec(0, nose_y, nose_z + 0.08 * nose_scale),
+        offset=torch.stack([0 * eye[:, 0] + offset for *_, offset in parts], dim=-1)[..., None],
+        eye=eye,
+        brow=_brows(f, build, eye),
+        mouth=torch.stack([mouth_y, mouth_width * (1.35 if build.emoji else 1.0)], dim=-1),
+        nose=nose + build.vec(0, 0, 0.08 * (0.55 if build.emoji else 1.0)),
     )
 
 
-def _front(ellipsoid: tuple[Tensor, Tensor], x: Tensor | float, y: Tensor | float) -> Tensor:
-    """Height z of the front of an ellipsoid over (x, y), [N]."""
-    centre, radius = ellipsoid
-    inside = 1 - ((x - centre[:, 0]) / radius[:, 0]) ** 2 - ((y - centre[:, 1]) / radius[:, 1]) ** 2
-    return centre[:, 2] + radius[:, 2] * inside.clamp(min=0.02).sqrt()
+def _build(f: dict[str, Tensor], *, emoji: bool) -> _Build:
+    width = 1 + (0.05 if emoji else 0.13) * f["head_width"]
+    height = 1 + (0.05 if emoji else 0.11) * f["head_height"]
+    if emoji:
+        skull = _vec(width, 0, 0, -0.02), _vec(width, 0.66 * width, 0.64 * height, 0.55)
+        jaw_x = (0.5 + 0.04 * f["jaw"]) * width
+        jaw = _vec(width, 0, -0.2, 0), _vec(width, jaw_x, 0.4 * height, 0.42)
+    else:
+        skull = (
+            _vec(width, 0, 0.14 * height, -0.05),
+            _vec(width, 0.47 * width, 0.50 * height, 0.51),
+        )
+        jaw_y, jaw_x = -0.20 * height - 0.05 * f["mouth_open"], (0.345 + 0.065 * f["jaw"]) * width
+        jaw = _vec(width, 0, jaw_y, 0.05), _vec(width, jaw_x, 0.36 * height, 0.385)
+    return _Build(emoji, width, height, (*skull, 0.0), (*jaw, 0.0))
 
 
-def _hair_parts(
-    f: dict[str, Tensor], skull: tuple[Tensor, Tensor], width: Tensor, height: Tensor
-) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Cap, side lock, back of the hair and bun, as (centre, radius, offset)."""
-    style, length = f["hair_style"].round(), f["hair_length"]
-    zero = torch.zeros_like(length)
-    bald, long, bun = style == 0, style == 2, style == 3
-    centre, radius = skull
-    full = 0.035 + 0.04 * length + 0.02 * long
-    lift = torch.stack([zero, 0.02 + 0.02 * length, zero - 0.045], dim=-1)
-    lock = 0.26 + 0.30 * length
+def _vec(like: Tensor, x: Tensor | float, y: Tensor | float, z: Tensor | float) -> Tensor:
+    """Stack numbers or columns of ``like``'s shape [N] to points [N, 3]."""
+    zero = torch.zeros_like(like)
+    return torch.stack([zero + x, zero + y, zero + z], dim=-1)
+
+
+def _eyes(f: dict[str, Tensor], build: _Build) -> Tensor:
+    """Eyeball centre and radius, [N, 4]."""
+    radius = 0.108 * (1 + 0.24 * f["eye_size"]) * (1.12 if build.emoji else 1)
+    x = (0.185 + 0.03 * f["eye_spacing"]) * build.width * (1.15 if build.emoji else 1)
+    y = 0.07 * build.height
+    z = build.front(0.185, y) - (0.075 if build.emoji else 0.04)
+    return torch.stack([x, y, z, radius], dim=-1)
+
+
+def _nose_tip(f: dict[str, Tensor], build: _Build) -> Tensor:
+    """Centre of the ball of the nose, [N, 3]."""
+    y = -0.09 * build.height - 0.025 * f["nose_size"]
+    return build.vec(0, y, build.front(0.0, -0.06) + 0.045 + 0.05 * f["nose_size"])
+
+
+def _skin_parts(f: dict[str, Tensor], build: _Build, nose: Tensor) -> list[Part]:
+    """Skull, jaw, chin, cheek, ball, bridge and wing of the nose, ear, neck."""
+    vec, width, height = build.vec, build.width, build.height
+    clay_only = ABSENT * build.emoji
+    grin = f["smile"].clamp(min=0)
+    chin_y = -0.50 * height - 0.07 * f["mouth_open"]
+    _, nose_y, nose_z = nose.unbind(-1)
+    nose_scale = 0.55 if build.emoji else 1.0
+    nose_x = 0.062 + 0.024 * f["nose_width"]
+    bridge_x = 0.045 + 0.012 * f["nose_width"]
+    cheek = vec(0.215 * width, -0.10 * height + 0.035 * grin, 0.25)
     return [
-        (centre + lift, radius + full[:, None], ABSENT * bald),
+        build.skull,
+        build.jaw,
+        (vec(0, chin_y, 0.24), vec(0.11 + 0.035 * f["jaw"], 0.10, 0.12), clay_only),
+        (cheek, vec(0.165, 0.14 + 0.02 * grin, 0.165 + 0.035 * grin), clay_only),
+        (nose, nose_scale * vec(nose_x + 0.012, 0.066, 0.085), 0.0),
+        (vec(0, 0.03, nose_z - 0.085), nose_scale * vec(bridge_x, 0.15, 0.085), clay_only),
         (
-            torch.stack([0.43 * width + 0.02 * length, 0.16 - lock, zero - 0.07], dim=-1),
-            torch.stack([zero + 0.135, lock + 0.08, zero + 0.20], dim=-1),
+            vec(nose_x, nose_y - 0.015, nose_z - 0.055),
+            nose_scale * vec(0.042, 0.04, 0.055),
+            clay_only,
+        ),
+        (vec(0.475 * width, 0.02, -0.06), vec(0.055, 0.125, 0.085), clay_only),
+        (vec(0, -0.70, -0.12), vec(0.215, 0.45, 0.22), clay_only),
+    ]
+
+
+def _brows(f: dict[str, Tensor], build: _Build, eye: Tensor) -> Tensor:
+    """Inner end, outer end and thickness of the brow, [N, 7]; women's are thinner."""
+    anger, surprise = (-f["brows"]).clamp(min=0), f["brows"].clamp(min=0)
+    worry = (-f["smile"]).clamp(min=0)
+    x, y = eye[:, 0], eye[:, 1] + eye[:, 3] + 0.055
+    inner_x, inner_y = x - 0.105, y - 0.085 * anger + 0.085 * surprise + 0.03 * worry
+    outer_x, outer_y = x + 0.105, y + 0.035 * anger + 0.045 * surprise
+    inner = build.vec(inner_x, inner_y, build.front(inner_x, inner_y) + 0.012)
+    outer = build.vec(outer_x, outer_y, build.front(outer_x, outer_y) + 0.012)
+    thickness = 0.024 + 0.012 * (f["lips"] < 0.5)
+    return torch.cat([inner, outer, thickness[:, None]], dim=-1)
+
+
+def _hair_parts(f: dict[str, Tensor], build: _Build) -> list[Part]:
+    """Cap, side lock, back of the hair and bun."""
+    style, length = f["hair_style"].round(), f["hair_length"]
+    bald, long, bun = style == 0, style == 2, style == 3
+    centre, radius, _ = build.skull
+    full = 0.035 + 0.04 * length + 0.02 * long
+    lock = 0.26 + 0.30 * length
+    side_x = 0.43 * build.width
+    return [
+        (
+            centre + build.vec(0, 0.02 + 0.02 * length, -0.045),
+            radius + full[:, None],
+            ABSENT * bald,
+        ),
+        (
+            build.vec(side_x + 0.02 * length, 0.16 - lock, -0.07),
+            build.vec(0.135, lock + 0.08, 0.20),
             ABSENT * ~long,
         ),
         (
-            torch.stack([zero, 0.12 - 0.8 * lock, zero - 0.27], dim=-1),
-            torch.stack([0.43 * width, lock + 0.1, zero + 0.24], dim=-1),
+            build.vec(0, 0.12 - 0.8 * lock, -0.27),
+            build.vec(side_x, lock + 0.1, 0.24),
             ABSENT * ~long,
         ),
         (
-            torch.stack([zero, 0.74 * height + 0.04 * length, zero - 0.14], dim=-1),
+            build.vec(0, 0.74 * build.height + 0.04 * length, -0.14),
             (0.155 + 0.05 * length)[:, None].expand(-1, 3),
             ABSENT * ~bun,
         ),
