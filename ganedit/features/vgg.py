@@ -6,7 +6,6 @@ a path, from torch's own cache, or from an explicit, hash-checked download.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +13,8 @@ from torch import Tensor, nn
 
 from ganedit.errors import GaneditError
 from ganedit.io.download import download
+from ganedit.io.stored import StoredTensor
+from ganedit.io.torch_files import open_pickled
 
 VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 VGG16_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
@@ -99,8 +100,9 @@ def load_vgg16(
         path = vgg16_cache_path()
         if not path.is_file():
             raise GaneditError(
-                f"VGG16 weights are not here; fetch {VGG16_URL} and put it at {path}, or name the"
-                " file with --vgg-weights, or let --vgg-weights download fetch it"
+                f"VGG16 weights are not here; fetch {VGG16_URL} and put it at {path}, or give its"
+                " path by --vgg-weights FILE, or let --vgg-weights download fetch it, or do without"
+                " by --loss pixel, which is poorer"
             )
     network = VGG16(layers)
     state = read_tensors(path)
@@ -141,18 +143,14 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         GaneditError: The file cannot be read or is no dict of tensors.
     """
     try:
-        file = Path(path).open("rb")  # noqa: SIM115  # a file that opens but does not load is another error
-    except OSError as error:
-        raise GaneditError(f"{path}: cannot be read ({error.strerror or error})") from error
-    try:
-        with file:
-            content: Any = torch.load(file, map_location="cpu", weights_only=True)  # noqa: TID251  # frozen feature weights, tensors only
-    except Exception as error:  # torch raises many kinds for a damaged file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise GaneditError(f"{path}: not a file of plain tensors ({reason:.100})") from error
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise GaneditError(f"{path}: not a dict of tensors")
-    return content
+        content = open_pickled(path).trusted()
+        plain = isinstance(content, dict)
+        if not plain or not all(isinstance(value, StoredTensor) for value in content.values()):
+            raise GaneditError(f"{path}: not a dict of tensors")
+        return {key: value.load() for key, value in content.items()}
+    except GaneditError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise GaneditError(f"{path}: not a file of plain tensors ({reason})") from error
 
 
 def _plan() -> list[tuple[str, int, int, int]]:

@@ -9,6 +9,7 @@ from ganedit.io.files import (
     write_bytes,
     write_error,
 )
+from ganedit.io.foreign_latents import ForeignLatent, read_foreign_latent, read_latent
 from ganedit.io.images import (
     IMAGE_SUFFIXES,
     MAX_PIXELS,
@@ -25,13 +26,21 @@ from ganedit.io.images import (
 )
 from ganedit.io.latents import Latent, check_file_size, check_latent, load_latent, save_latent
 from ganedit.io.runs import OutputFolder
+from ganedit.io.safe_pickle import Global, Record
+from ganedit.io.stored import StoredTensor
+from ganedit.io.torch_files import Pickled, load_tensors, open_pickled, pickled_container
 from ganedit.io.video import write_gif, write_video
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
+    "ForeignLatent",
+    "Global",
     "Latent",
     "OutputFolder",
+    "Pickled",
+    "Record",
+    "StoredTensor",
     "check_file_size",
     "check_latent",
     "comparison_strip",
@@ -43,8 +52,13 @@ __all__ = [
     "is_partial",
     "labelled_grid",
     "load_latent",
+    "load_tensors",
     "make_folder",
+    "open_pickled",
+    "pickled_container",
+    "read_foreign_latent",
     "read_image",
+    "read_latent",
     "save_latent",
     "sweep_partials",
     "to_square",

@@ -4,9 +4,12 @@ import contextlib
 import errno
 import functools
 import hashlib
+import lzma
 import os
 import platform
 import secrets
+import struct
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +28,21 @@ _REASONS = {
     errno.ENOENT: "this folder cannot be made here; choose another folder",
     errno.ENAMETOOLONG: "the file name is too long",
 }
+
+BROKEN_ZIP: tuple[type[Exception], ...] = (
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    KeyError,
+    ValueError,
+    OverflowError,
+    RuntimeError,
+    MemoryError,
+)
+"""What reading a zip file raises on damaged, hostile, encrypted or unsupported bytes."""
 
 _PARTIAL = ".ganedit-partial-"
 

@@ -1,7 +1,6 @@
 """Everything that a training changes while it runs, and its way to disk and back."""
 
 import copy
-import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,22 +12,12 @@ from ganedit.checkpoints import load_discriminator, load_network
 from ganedit.errors import GaneditError
 from ganedit.generators import StyleGAN2Discriminator, StyleGAN2Generator
 from ganedit.io.files import write_atomic
+from ganedit.io.torch_files import load_tensors, open_pickled
 from ganedit.training.config import TrainingConfig
 from ganedit.training.freeze import freeze_layers
 
 STATE_FILE = "training-state.pt"
 _FORMAT = "ganedit-training"
-# What torch's restricted reader raises on damaged bytes, besides OSError.
-_BROKEN = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    KeyError,
-    IndexError,
-    ValueError,
-    TypeError,
-    AttributeError,
-)
 _COUNTERS = ("step", "images", "seconds", "augment_p", "sign_sum", "sign_count")
 
 
@@ -130,15 +119,17 @@ def read_state(path: Path) -> dict[str, Any]:
     Raises:
         GaneditError: The file is missing, damaged or something else.
     """
+    if not path.exists():
+        raise GaneditError(f"{path}: no such file; there is no training to resume")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251  # a room's own file, weights only
-    except FileNotFoundError as error:
-        raise GaneditError(f"{path}: no such file; there is no training to resume") from error
-    except (OSError, *_BROKEN) as error:
-        raise GaneditError(f"{path}: not a readable training state") from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise GaneditError(f"{path}: not a training state of ganedit")
-    return content
+        content = open_pickled(path).trusted()
+        if not isinstance(content, dict) or content.get("format") != _FORMAT:
+            raise GaneditError(f"{path}: not a training state of ganedit")
+        state: dict[str, Any] = load_tensors(content)
+    except GaneditError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise GaneditError(f"{path}: not a readable training state ({reason})") from error
+    return state
 
 
 def restore_state(path: Path, state: TrainingState, content: dict[str, Any]) -> None:
