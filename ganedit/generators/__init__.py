@@ -6,6 +6,7 @@ from ganedit.generators.stylegan2 import (
     StyleGAN2Discriminator,
     StyleGAN2Generator,
 )
+from ganedit.generators.stylegan3 import StyleGAN3Generator, image_transform
 
 __all__ = [
     "Architecture",
@@ -13,5 +14,7 @@ __all__ = [
     "Noise",
     "StyleGAN2Discriminator",
     "StyleGAN2Generator",
+    "StyleGAN3Generator",
+    "image_transform",
     "seeded_noise",
 ]

@@ -1,6 +1,7 @@
 """Differentiable primitives; each a public function that supports double backward."""
 
 from ganedit.ops.bias_act import Activation, activation_gain, bias_act
+from ganedit.ops.filtered_lrelu import filtered_lrelu
 from ganedit.ops.modulated_conv2d import modulated_conv2d
 from ganedit.ops.resampled_conv2d import downsampling_conv2d, upsampling_conv2d
 from ganedit.ops.upfirdn2d import downsample2d, setup_filter, upfirdn2d, upsample2d
@@ -11,6 +12,7 @@ __all__ = [
     "bias_act",
     "downsample2d",
     "downsampling_conv2d",
+    "filtered_lrelu",
     "modulated_conv2d",
     "setup_filter",
     "upfirdn2d",
