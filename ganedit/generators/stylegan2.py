@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ganedit.generators.base import Noise
 from ganedit.ops import (
     Activation,
+    activation_gain,
     bias_act,
     downsample2d,
     downsampling_conv2d,
@@ -25,8 +26,9 @@ from ganedit.ops import (
 )
 
 Architecture = Literal["skip", "resnet", "orig"]
+Taps = Sequence[float] | Sequence[Sequence[float]]
 
-_RESAMPLE_TAPS = (1.0, 3.0, 3.0, 1.0)
+_RESAMPLE_TAPS = (1, 3, 3, 1)
 
 
 def normalize_second_moment(x: Tensor, *, eps: float = 1e-8) -> Tensor:
@@ -83,6 +85,7 @@ class Convolution(nn.Module):
         activation: Activation = "linear",
         up: int = 1,
         down: int = 1,
+        resample_filter: Taps = _RESAMPLE_TAPS,
         conv_clamp: float | None = None,
     ) -> None:
         """Start from standard normal weights and zero bias."""
@@ -94,7 +97,8 @@ class Convolution(nn.Module):
         self.weight = _kernel(out_channels, in_channels, kernel_size, up=up)
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
-        self.register_buffer("resample_filter", setup_filter(_RESAMPLE_TAPS))
+        self.act_gain = activation_gain(activation)
+        self.register_buffer("resample_filter", _filter(resample_filter))
 
     def forward(self, x: Tensor, *, gain: float = 1.0) -> Tensor:
         """Return [N, out_channels, H * up / down, W * up / down]."""
@@ -105,9 +109,8 @@ class Convolution(nn.Module):
             x = downsampling_conv2d(x, weight, self.resample_filter)
         else:
             x = F.conv2d(x, weight, padding=weight.shape[2] // 2)
-        act_gain = math.sqrt(2) * gain if self.activation == "lrelu" else gain
         clamp = None if self.conv_clamp is None else self.conv_clamp * gain
-        return bias_act(x, self.bias, act=self.activation, gain=act_gain, clamp=clamp)
+        return bias_act(x, self.bias, act=self.activation, gain=self.act_gain * gain, clamp=clamp)
 
     def extra_repr(self) -> str:
         """Describe sizes, resampling and activation."""
@@ -131,10 +134,17 @@ class Mapping(nn.Module):
         w_dim: int,
         num_ws: int | None,
         num_layers: int = 8,
+        activation: Activation = "lrelu",
+        layer_features: int | None = None,
+        embed_features: int | None = None,
         lr_multiplier: float = 0.01,
         w_avg_beta: float | None = 0.998,
     ) -> None:
-        """Build the network; ``num_ws`` None returns one latent instead of one a layer."""
+        """Build the network; ``num_ws`` None returns one latent instead of one a layer.
+
+        ``layer_features`` (of the hidden layers) and ``embed_features`` (of the embedded label)
+        default to ``w_dim``.
+        """
         super().__init__()
         self.z_dim = z_dim
         self.c_dim = c_dim
@@ -142,14 +152,22 @@ class Mapping(nn.Module):
         self.num_ws = num_ws
         self.num_layers = num_layers
         self.w_avg_beta = w_avg_beta
+        embed_features = w_dim if embed_features is None else embed_features
+        layer_features = w_dim if layer_features is None else layer_features
         if c_dim > 0:
-            self.embed = FullyConnected(c_dim, w_dim)
-        features = [z_dim + (w_dim if c_dim > 0 else 0)] + [w_dim] * num_layers
+            self.embed = FullyConnected(c_dim, embed_features)
+        features = [z_dim + (embed_features if c_dim > 0 else 0)]
+        if num_layers > 0:
+            features += [layer_features] * (num_layers - 1) + [w_dim]
+        if features[-1] != w_dim:
+            raise ValueError(
+                f"num_layers: 0 needs an input as wide as w_dim, {w_dim}, got {features[-1]}"
+            )
         for index in range(num_layers):
             layer = FullyConnected(
                 features[index],
                 features[index + 1],
-                activation="lrelu",
+                activation=activation,
                 lr_multiplier=lr_multiplier,
             )
             setattr(self, f"fc{index}", layer)
@@ -215,7 +233,7 @@ class Mapping(nn.Module):
 
 
 class SynthesisLayer(nn.Module):
-    """Modulated 3 x 3 convolution, noise, bias and leaky ReLU."""
+    """Modulated 3 x 3 convolution, noise, bias and activation."""
 
     resample_filter: Tensor
     noise_const: Tensor
@@ -228,19 +246,27 @@ class SynthesisLayer(nn.Module):
         w_dim: int,
         resolution: int,
         up: int = 1,
+        resample_filter: Taps = _RESAMPLE_TAPS,
+        use_noise: bool = True,
+        activation: Activation = "lrelu",
         conv_clamp: float | None = None,
     ) -> None:
         """Start from standard normal weights, zero bias and zero noise strength."""
         super().__init__()
         self.resolution = resolution
         self.up = up
+        self.use_noise = use_noise
+        self.activation: Activation = activation
+        self.act_gain = activation_gain(activation)
         self.conv_clamp = conv_clamp
         self.affine = FullyConnected(w_dim, in_channels, bias_init=1)
         self.weight = _kernel(out_channels, in_channels, 3, up=up)
-        self.noise_strength = nn.Parameter(torch.zeros([]))
+        if use_noise:
+            self.noise_strength = nn.Parameter(torch.zeros([]))
         self.bias = nn.Parameter(torch.zeros(out_channels))
-        self.register_buffer("resample_filter", setup_filter(_RESAMPLE_TAPS))
-        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.register_buffer("resample_filter", _filter(resample_filter))
+        if use_noise:
+            self.register_buffer("noise_const", torch.randn(resolution, resolution))
         self._kept_power: tuple[Tensor, int, Tensor] | None = None
 
     def forward(
@@ -251,10 +277,13 @@ class SynthesisLayer(nn.Module):
         Args:
             x: Input, [N, in_channels, resolution / up, resolution / up].
             w: Latents, [N, w_dim].
-            noise: ``const``, ``random``, ``none``, or a map [N or 1, 1, resolution, resolution].
+            noise: ``const``, ``random``, ``none``, or a map [N or 1, 1, resolution, resolution];
+                a layer built without noise adds none.
             gain: Factor on the result and its clamp.
         """
-        if isinstance(noise, Tensor):
+        if not self.use_noise:
+            noise = "none"
+        elif isinstance(noise, Tensor):
             noise = noise * self.noise_strength
         elif noise == "random":
             shape = (x.shape[0], 1, self.resolution, self.resolution)
@@ -269,8 +298,8 @@ class SynthesisLayer(nn.Module):
             resample_filter=self.resample_filter if self.up == 2 else None,
             noise=noise if isinstance(noise, Tensor) else None,
             bias=self.bias,
-            act="lrelu",
-            gain=math.sqrt(2) * gain,
+            act=self.activation,
+            gain=self.act_gain * gain,
             clamp=None if self.conv_clamp is None else self.conv_clamp * gain,
             weight_power=self._weight_power(),
         )
@@ -339,17 +368,23 @@ class SynthesisBlock(nn.Module):
         img_channels: int,
         is_last: bool,
         architecture: Architecture,
+        resample_filter: Taps,
+        use_noise: bool,
+        activation: Activation,
         conv_clamp: float | None,
     ) -> None:
         """Build the block; ``in_channels`` 0 makes the first one, which starts from a constant."""
         super().__init__()
         self.resolution = resolution
-        self.register_buffer("resample_filter", setup_filter(_RESAMPLE_TAPS))
+        self.register_buffer("resample_filter", _filter(resample_filter))
         settings: dict[str, Any] = {
             "w_dim": w_dim,
             "resolution": resolution,
+            "use_noise": use_noise,
+            "activation": activation,
             "conv_clamp": conv_clamp,
         }
+        resampling: dict[str, Any] = {"up": 2, "resample_filter": resample_filter}
         self.const: nn.Parameter | None = None
         self.conv0: SynthesisLayer | None = None
         self.torgb: ToRGB | None = None
@@ -357,13 +392,15 @@ class SynthesisBlock(nn.Module):
         if in_channels == 0:
             self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
         else:
-            self.conv0 = SynthesisLayer(in_channels, out_channels, up=2, **settings)
+            self.conv0 = SynthesisLayer(in_channels, out_channels, **resampling, **settings)
         self.conv1 = SynthesisLayer(out_channels, out_channels, **settings)
         self.num_conv = 1 if in_channels == 0 else 2
         if is_last or architecture == "skip":
             self.torgb = ToRGB(out_channels, img_channels, w_dim=w_dim, conv_clamp=conv_clamp)
         if in_channels != 0 and architecture == "resnet":
-            self.skip = Convolution(in_channels, out_channels, kernel_size=1, bias=False, up=2)
+            self.skip = Convolution(
+                in_channels, out_channels, kernel_size=1, bias=False, **resampling
+            )
 
     def forward(
         self, x: Tensor | None, image: Tensor | None, ws: Tensor, *, noise: Sequence[str | Tensor]
@@ -414,6 +451,9 @@ class Synthesis(nn.Module):
         channel_base: int,
         channel_max: int,
         architecture: Architecture,
+        resample_filter: Taps,
+        use_noise: bool,
+        activation: Activation,
         conv_clamp: float | None,
     ) -> None:
         """Build one block a power of two from 4 to ``img_resolution``."""
@@ -422,6 +462,7 @@ class Synthesis(nn.Module):
         self.img_resolution = img_resolution
         self.block_resolutions = _resolutions(img_resolution)
         self.num_ws = 2 * len(self.block_resolutions)
+        self.use_noise = use_noise
         channels = {r: min(channel_base // r, channel_max) for r in self.block_resolutions}
         for resolution in self.block_resolutions:
             block = SynthesisBlock(
@@ -432,13 +473,17 @@ class Synthesis(nn.Module):
                 img_channels=img_channels,
                 is_last=resolution == img_resolution,
                 architecture=architecture,
+                resample_filter=resample_filter,
+                use_noise=use_noise,
+                activation=activation,
                 conv_clamp=conv_clamp,
             )
             setattr(self, f"b{resolution}", block)
 
     def noisy_layers(self) -> list[SynthesisLayer]:
         """Return the layers that add noise, in network order."""
-        return [layer for layer in self.modules() if isinstance(layer, SynthesisLayer)]
+        layers = [layer for layer in self.modules() if isinstance(layer, SynthesisLayer)]
+        return [layer for layer in layers if layer.use_noise]
 
     def forward(self, ws: Tensor, *, noise: Noise = "const") -> Tensor:
         """Return pictures in float32, [N, img_channels, R, R].
@@ -470,7 +515,7 @@ class Synthesis(nn.Module):
         if isinstance(noise, str):
             if noise not in ("const", "random", "none"):
                 raise ValueError(f"noise: expected const, random, none or maps, got {noise!r}")
-            return [noise] * len(layers)
+            return [noise] * (self.num_ws - 1)
         if len(noise) != len(layers):
             raise ValueError(f"noise: expected {len(layers)} maps, got {len(noise)}")
         for index, (layer, given) in enumerate(zip(layers, noise, strict=True)):
@@ -480,7 +525,7 @@ class Synthesis(nn.Module):
                     f"noise[{index}]: expected [{batch} or 1, 1, {size}, {size}], "
                     f"got {list(given.shape)}"
                 )
-        return noise
+        return noise if self.use_noise else ["none"] * (self.num_ws - 1)
 
 
 class StyleGAN2Generator(nn.Module):
@@ -496,9 +541,15 @@ class StyleGAN2Generator(nn.Module):
         img_channels: int = 3,
         mapping_layers: int = 8,
         mapping_lr_multiplier: float = 0.01,
+        mapping_activation: Activation = "lrelu",
+        mapping_features: int | None = None,
+        embed_features: int | None = None,
         channel_base: int = 32768,
         channel_max: int = 512,
         architecture: Architecture = "skip",
+        resample_filter: Taps = _RESAMPLE_TAPS,
+        use_noise: bool = True,
+        activation: Activation = "lrelu",
         conv_clamp: float | None = None,
         w_avg_beta: float = 0.998,
     ) -> None:
@@ -512,10 +563,16 @@ class StyleGAN2Generator(nn.Module):
             img_channels: Channels of the pictures.
             mapping_layers: Layers of the mapping network.
             mapping_lr_multiplier: Learning-rate multiplier of the mapping network.
+            mapping_activation: Activation of the mapping layers.
+            mapping_features: Width of the hidden mapping layers; None means ``w_dim``.
+            embed_features: Width of the embedded label; None means ``w_dim``.
             channel_base: Channels at resolution r are ``channel_base / r``.
             channel_max: But at most this many.
             architecture: How the picture is assembled: ``skip`` adds up pictures, ``resnet`` adds
                 up features, ``orig`` does neither.
+            resample_filter: Taps of the low-pass filter, 1-D or 2-D; normalised when used.
+            use_noise: Whether the layers have noise maps.
+            activation: Activation of the convolutions.
             conv_clamp: Limit on the magnitude of layer outputs; None means no limit. Published
                 networks trained in half precision use 256.
             w_avg_beta: Share of the old value when the average latent is tracked, per step.
@@ -529,9 +586,15 @@ class StyleGAN2Generator(nn.Module):
             "img_channels": img_channels,
             "mapping_layers": mapping_layers,
             "mapping_lr_multiplier": mapping_lr_multiplier,
+            "mapping_activation": mapping_activation,
+            "mapping_features": mapping_features,
+            "embed_features": embed_features,
             "channel_base": channel_base,
             "channel_max": channel_max,
             "architecture": architecture,
+            "resample_filter": _plain_taps(resample_filter),
+            "use_noise": use_noise,
+            "activation": activation,
             "conv_clamp": conv_clamp,
             "w_avg_beta": w_avg_beta,
         }
@@ -548,6 +611,9 @@ class StyleGAN2Generator(nn.Module):
             channel_base=channel_base,
             channel_max=channel_max,
             architecture=architecture,
+            resample_filter=resample_filter,
+            use_noise=use_noise,
+            activation=activation,
             conv_clamp=conv_clamp,
         )
         self.num_ws = self.synthesis.num_ws
@@ -557,6 +623,9 @@ class StyleGAN2Generator(nn.Module):
             w_dim=w_dim,
             num_ws=self.num_ws,
             num_layers=mapping_layers,
+            activation=mapping_activation,
+            layer_features=mapping_features,
+            embed_features=embed_features,
             lr_multiplier=mapping_lr_multiplier,
             w_avg_beta=w_avg_beta,
         )
@@ -620,22 +689,29 @@ class DiscriminatorBlock(nn.Module):
         resolution: int,
         img_channels: int,
         architecture: Architecture,
+        resample_filter: Taps,
+        activation: Activation,
         conv_clamp: float | None,
     ) -> None:
         """Build the block; ``in_channels`` 0 makes the first one, which reads the picture."""
         super().__init__()
         self.resolution = resolution
         self.architecture = architecture
-        self.register_buffer("resample_filter", setup_filter(_RESAMPLE_TAPS))
-        settings: dict[str, Any] = {"activation": "lrelu", "conv_clamp": conv_clamp}
+        self.register_buffer("resample_filter", _filter(resample_filter))
+        settings: dict[str, Any] = {"activation": activation, "conv_clamp": conv_clamp}
+        resampling: dict[str, Any] = {"down": 2, "resample_filter": resample_filter}
         self.fromrgb: Convolution | None = None
         self.skip: Convolution | None = None
         if in_channels == 0 or architecture == "skip":
             self.fromrgb = Convolution(img_channels, mid_channels, kernel_size=1, **settings)
         self.conv0 = Convolution(mid_channels, mid_channels, kernel_size=3, **settings)
-        self.conv1 = Convolution(mid_channels, out_channels, kernel_size=3, down=2, **settings)
+        self.conv1 = Convolution(
+            mid_channels, out_channels, kernel_size=3, **resampling, **settings
+        )
         if architecture == "resnet":
-            self.skip = Convolution(mid_channels, out_channels, kernel_size=1, bias=False, down=2)
+            self.skip = Convolution(
+                mid_channels, out_channels, kernel_size=1, bias=False, **resampling
+            )
 
     def layers(self) -> list[Convolution]:
         """Return the layers in the order in which freezing counts them."""
@@ -708,6 +784,7 @@ class DiscriminatorEpilogue(nn.Module):
         architecture: Architecture,
         mbstd_group_size: int | None,
         mbstd_num_channels: int,
+        activation: Activation,
         conv_clamp: float | None,
     ) -> None:
         """Build the epilogue; ``cmap_dim`` 0 makes it unconditional."""
@@ -717,15 +794,17 @@ class DiscriminatorEpilogue(nn.Module):
         self.mbstd_num_channels = mbstd_num_channels
         self.fromrgb: Convolution | None = None
         if architecture == "skip":
-            self.fromrgb = Convolution(img_channels, in_channels, kernel_size=1, activation="lrelu")
+            self.fromrgb = Convolution(
+                img_channels, in_channels, kernel_size=1, activation=activation
+            )
         self.conv = Convolution(
             in_channels + mbstd_num_channels,
             in_channels,
             kernel_size=3,
-            activation="lrelu",
+            activation=activation,
             conv_clamp=conv_clamp,
         )
-        self.fc = FullyConnected(in_channels * 16, in_channels, activation="lrelu")
+        self.fc = FullyConnected(in_channels * 16, in_channels, activation=activation)
         self.out = FullyConnected(in_channels, 1 if cmap_dim == 0 else cmap_dim)
 
     def forward(self, x: Tensor, image: Tensor | None, cmap: Tensor | None) -> Tensor:
@@ -756,9 +835,16 @@ class StyleGAN2Discriminator(nn.Module):
         channel_base: int = 32768,
         channel_max: int = 512,
         architecture: Architecture = "resnet",
+        resample_filter: Taps = _RESAMPLE_TAPS,
+        activation: Activation = "lrelu",
+        epilogue_activation: Activation = "lrelu",
         conv_clamp: float | None = None,
         cmap_dim: int | None = None,
         mapping_layers: int = 8,
+        mapping_lr_multiplier: float = 0.01,
+        mapping_activation: Activation = "lrelu",
+        mapping_features: int | None = None,
+        embed_features: int | None = None,
         mbstd_group_size: int | None = 4,
         mbstd_num_channels: int = 1,
         freeze_layers: int = 0,
@@ -772,9 +858,16 @@ class StyleGAN2Discriminator(nn.Module):
             channel_base: Channels at resolution r are ``channel_base / r``.
             channel_max: But at most this many.
             architecture: ``skip``, ``resnet`` or ``orig``.
+            resample_filter: Taps of the low-pass filter, 1-D or 2-D; normalised when used.
+            activation: Activation of the blocks.
+            epilogue_activation: Activation of the layers at 4 x 4.
             conv_clamp: Limit on the magnitude of layer outputs; None means no limit.
             cmap_dim: Length of the mapped label; None means the channels at 4 x 4.
             mapping_layers: Layers of the label's mapping network.
+            mapping_lr_multiplier: Learning-rate multiplier of that network.
+            mapping_activation: Activation of its layers.
+            mapping_features: Width of its hidden layers; None means ``cmap_dim``.
+            embed_features: Width of the embedded label; None means ``cmap_dim``.
             mbstd_group_size: Samples in a group of the minibatch statistics; None means all.
             mbstd_num_channels: Channels of the minibatch statistics; 0 leaves them out.
             freeze_layers: Number of layers, counted from the picture, that do not train (FreezeD).
@@ -787,9 +880,16 @@ class StyleGAN2Discriminator(nn.Module):
             "channel_base": channel_base,
             "channel_max": channel_max,
             "architecture": architecture,
+            "resample_filter": _plain_taps(resample_filter),
+            "activation": activation,
+            "epilogue_activation": epilogue_activation,
             "conv_clamp": conv_clamp,
             "cmap_dim": cmap_dim,
             "mapping_layers": mapping_layers,
+            "mapping_lr_multiplier": mapping_lr_multiplier,
+            "mapping_activation": mapping_activation,
+            "mapping_features": mapping_features,
+            "embed_features": embed_features,
             "mbstd_group_size": mbstd_group_size,
             "mbstd_num_channels": mbstd_num_channels,
             "freeze_layers": freeze_layers,
@@ -814,6 +914,8 @@ class StyleGAN2Discriminator(nn.Module):
                 channels[resolution],
                 channels[resolution // 2],
                 resolution=resolution,
+                resample_filter=resample_filter,
+                activation=activation,
                 **shared,
             )
             setattr(self, f"b{resolution}", block)
@@ -824,6 +926,10 @@ class StyleGAN2Discriminator(nn.Module):
                 w_dim=cmap_dim,
                 num_ws=None,
                 num_layers=mapping_layers,
+                activation=mapping_activation,
+                layer_features=mapping_features,
+                embed_features=embed_features,
+                lr_multiplier=mapping_lr_multiplier,
                 w_avg_beta=None,
             )
         self.b4 = DiscriminatorEpilogue(
@@ -831,6 +937,7 @@ class StyleGAN2Discriminator(nn.Module):
             cmap_dim=cmap_dim if c_dim > 0 else 0,
             mbstd_group_size=mbstd_group_size,
             mbstd_num_channels=mbstd_num_channels,
+            activation=epilogue_activation,
             **shared,
         )
         freezable = self.freezable_layers()
@@ -880,6 +987,15 @@ def _kernel(out_channels: int, in_channels: int, size: int, *, up: int) -> nn.Pa
         return nn.Parameter(weight.contiguous(memory_format=torch.channels_last))
     weight = weight.transpose(0, 1).contiguous(memory_format=torch.channels_last)
     return nn.Parameter(weight.transpose(0, 1))
+
+
+def _filter(taps: Taps) -> Tensor:
+    return setup_filter(torch.as_tensor(taps, dtype=torch.float32))
+
+
+def _plain_taps(taps: Taps) -> list[Any]:
+    """Return a filter as JSON can hold it."""
+    return [tap if isinstance(tap, (int, float)) else list(tap) for tap in taps]
 
 
 def _wide(x: Tensor) -> Tensor:

@@ -13,7 +13,13 @@ from ganedit.generators import (
     StyleGAN2Generator,
     seeded_noise,
 )
-from ganedit.generators.stylegan2 import minibatch_std
+from ganedit.generators.stylegan2 import (
+    Convolution,
+    SynthesisLayer,
+    minibatch_std,
+    normalize_second_moment,
+)
+from ganedit.ops import bias_act, upfirdn2d
 
 TINY: dict[str, Any] = {"img_resolution": 16, "channel_base": 128, "channel_max": 8}
 
@@ -220,6 +226,89 @@ def test_clamp_bounds_every_layer() -> None:
     assert all(x.abs().max() <= 0.1 + 1e-6 for x in seen)
 
 
+def test_networks_without_noise_equal_networks_whose_noise_is_off() -> None:
+    noisy, plain = make_generator(), make_generator(use_noise=False)
+    plain.load_state_dict(noisy.state_dict(), strict=False)
+    assert not any("noise" in key for key in plain.state_dict())
+    assert (plain.noise_shapes, plain.noise_maps()) == ((), ())
+    ws = noisy.map(torch.randn(2, 16))
+    wanted = noisy.synthesize(ws, noise="none")
+    for noise in ("const", "random", "none", ()):
+        assert torch.equal(plain.synthesize(ws, noise=noise), wanted)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 6, 9])
+@pytest.mark.parametrize("size", [1, 3])
+def test_filters_of_any_length_are_aligned_as_the_definition_says(length: int, size: int) -> None:
+    """Zero insertion, one filter, one plain convolution: what a resampling layer stands for."""
+    taps = [float(tap) for tap in torch.rand(length) + 0.1]
+    x = torch.randn(2, 4, 8, 8)
+    around = size // 2
+    f = torch.tensor(taps).outer(torch.tensor(taps)) / sum(taps) ** 2
+    layer = Convolution(4, 5, kernel_size=size, up=2, resample_filter=taps)
+    sides = (around + (length + 1) // 2, around + (length - 2) // 2) * 2
+    smooth = upfirdn2d(x, f, up=2, padding=sides, gain=4)
+    wanted = F.conv2d(smooth, layer.weight.flip(2, 3) * layer.weight_gain)
+    torch.testing.assert_close(layer(x), wanted, atol=1e-5, rtol=1e-4)
+    layer = Convolution(4, 5, kernel_size=size, down=2, resample_filter=taps)
+    sides = (around + (length - 1) // 2, around + (length - 2) // 2) * 2
+    smooth = upfirdn2d(x, f, padding=sides)
+    wanted = F.conv2d(smooth, layer.weight * layer.weight_gain, stride=2)
+    torch.testing.assert_close(layer(x), wanted, atol=1e-5, rtol=1e-4)
+
+
+def filter_lengths(network: torch.nn.Module, block: str) -> dict[str, int]:
+    """The layers of a block, and the block itself as "", with the length of their filters."""
+    found = {
+        key.rpartition("resample_filter")[0]: len(f)
+        for key, f in network.state_dict().items()
+        if key.startswith(f"{block}.") and key.endswith("resample_filter")
+    }
+    return {name.removeprefix(f"{block}.").rstrip("."): length for name, length in found.items()}
+
+
+def test_only_resampling_layers_have_the_filter_that_was_asked_for() -> None:
+    settings: dict[str, Any] = {"resample_filter": [1, 2, 1], "architecture": "resnet"}
+    generator, discriminator = make_generator(**settings), make_discriminator(**settings)
+    assert filter_lengths(generator.synthesis, "b8") == {"": 3, "conv0": 3, "conv1": 4, "skip": 3}
+    wanted = {"": 3, "fromrgb": 4, "conv0": 4, "conv1": 3, "skip": 3}
+    assert filter_lengths(discriminator, "b16") == wanted
+    assert discriminator(images_of(generator)).shape == (2, 1)
+
+
+@pytest.mark.parametrize("act", ["linear", "relu", "lrelu", "tanh", "elu", "swish", "softplus"])
+def test_activations_are_applied_with_their_own_gain(act: Any) -> None:
+    layer = SynthesisLayer(3, 4, w_dim=5, resolution=8, activation=act).requires_grad_(False)
+    layer.bias.normal_()
+    layer.noise_strength.fill_(0.5)
+    x, w = torch.randn(2, 3, 8, 8), torch.randn(2, 5)
+    weight = layer.weight * layer.affine(w)[:, None, :, None, None]
+    weight = weight * (weight.square().sum((2, 3, 4), keepdim=True) + 1e-8).rsqrt()
+    y = torch.cat([F.conv2d(x[n : n + 1], weight[n], padding=1) for n in range(2)])
+    y = bias_act(y + 0.5 * layer.noise_const, layer.bias, act=act)
+    torch.testing.assert_close(layer(x, w), y, atol=1e-5, rtol=1e-4)
+
+
+def test_widths_of_the_mapping() -> None:
+    generator = make_generator(mapping_layers=3, mapping_features=12, c_dim=3, embed_features=5)
+    shapes = {key: list(value.shape) for key, value in generator.mapping.state_dict().items()}
+    assert shapes["embed.weight"] == [5, 3]
+    assert [shapes[f"fc{i}.weight"] for i in range(3)] == [[12, 21], [12, 12], [16, 12]]
+    flat = make_discriminator(c_dim=3, mapping_layers=0)
+    images = torch.randn(3, 3, 16, 16)
+    cmap = normalize_second_moment(flat.mapping.embed(torch.eye(3)))
+    assert torch.equal(flat.mapping(None, torch.eye(3)), cmap)
+    assert flat(images, torch.eye(3)).shape == (3, 1)
+
+
+def test_a_discriminator_may_have_no_statistics() -> None:
+    discriminator = make_discriminator(mbstd_num_channels=0)
+    images = torch.randn(4, 3, 16, 16)
+    together = discriminator(images)
+    alone = torch.cat([discriminator(images[n : n + 1]) for n in range(4)])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+
+
 def test_minibatch_std_groups_with_stride() -> None:
     x = torch.randn(6, 4, 2, 2)
     got = minibatch_std(x, group_size=3, num_channels=2)
@@ -260,6 +349,8 @@ def test_freezing_counts_layers_from_the_picture() -> None:
         (lambda g, d: StyleGAN2Generator(img_resolution=48), "power of two from 8, got 48"),
         (lambda g, d: make_generator(architecture="x"), "skip, resnet or orig, got 'x'"),
         (lambda g, d: make_discriminator(freeze_layers=8), "freeze_layers: expected 0 to 7"),
+        (lambda g, d: make_generator(activation="x"), "act: expected one of linear"),
+        (lambda g, d: make_generator(mapping_layers=0, w_dim=8), "num_layers: 0 needs an input"),
         (lambda g, d: make_generator(c_dim=3).map(torch.zeros(2, 16)), r"c: expected \[2, 3\]"),
         (lambda g, d: make_discriminator(c_dim=3)(torch.zeros(4, 3, 16, 16)), r"c: expected \["),
     ],
