@@ -39,6 +39,7 @@ def clay(
         check_archive_path,
         clay_factor_names,
         clay_pictures,
+        clay_processes,
         write_archive,
     )
     from ganedit.data.clayheads.render import COARSE
@@ -48,7 +49,12 @@ def clay(
     check_archive_path(out, overwrite=overwrite)
     with console.progress("Rendering heads", count) as on_step:
         pictures = clay_pictures(
-            count=count, seed=seed, resolution=resolution, style=style, on_step=on_step
+            count=count,
+            seed=seed,
+            resolution=resolution,
+            style=style,
+            processes=clay_processes(count, resolution),
+            on_step=on_step,
         )
         write_archive(
             out, pictures, factor_names=clay_factor_names(), style=style, overwrite=overwrite

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -59,6 +60,14 @@ class ImageDataset:
     def __len__(self) -> int:
         """Return the number of pictures."""
         return len(self.names)
+
+    @property
+    def label_kind(self) -> Literal["classes", "cameras"] | None:
+        """What the labels are: one-hot classes, or other numbers, which are cameras."""
+        if self.labels is None:
+            return None
+        one_hot = bool(((self.labels == 0) | (self.labels == 1)).all())
+        return "classes" if one_hot else "cameras"
 
     def batch(self, indices: Tensor | Sequence[int], mirror: Tensor | None = None) -> Tensor:
         """Return pictures as floats.

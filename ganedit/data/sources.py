@@ -1,10 +1,7 @@
 """Folders and zip files of pictures: their names, their bytes within limits, their labels."""
 
 import json
-import lzma
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ganedit.errors import GaneditError
+from ganedit.io.files import BROKEN_ZIP
 from ganedit.io.images import IMAGE_SUFFIXES
 
 LABELS_FILE = "dataset.json"
@@ -20,21 +18,6 @@ FACTORS_FILE = "factors.json"
 # A member larger than this is refused from its declared size, before it is unpacked.
 MAX_PICTURE_BYTES = 1 << 28
 MAX_JSON_BYTES = 1 << 30
-
-# What reading a zip raises on damaged, hostile, encrypted or unsupported bytes.
-BROKEN_ZIP: tuple[type[Exception], ...] = (
-    OSError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    KeyError,
-    ValueError,
-    OverflowError,
-    RuntimeError,
-    MemoryError,
-)
 
 _LARGEST = 3e38  # float32 ends here
 

@@ -4,7 +4,13 @@ import zipfile
 import pytest
 import torch
 
-from ganedit.data.archive import Picture, clay_pictures, user_pictures, write_archive
+from ganedit.data.archive import (
+    Picture,
+    clay_pictures,
+    clay_processes,
+    user_pictures,
+    write_archive,
+)
 from ganedit.data.dataset import ImageDataset
 from ganedit.errors import GaneditError
 from ganedit.io import to_uint8
@@ -91,3 +97,26 @@ def test_a_damaged_zip_is_one_line(tmp_path, seed):
     except GaneditError as error:
         bad.append(str(error))
     assert all("\n" not in reason for reason in bad)
+
+
+@pytest.mark.slow
+def test_processes_change_no_bit():
+    alone = list(clay_pictures(count=10, seed=5, resolution=16, batch_size=4))
+    seen = []
+    spread = clay_pictures(
+        count=10,
+        seed=5,
+        resolution=16,
+        batch_size=4,
+        processes=2,
+        on_step=lambda *step: seen.append(step[:2]),
+    )
+    for one, other in zip(alone, spread, strict=True):
+        assert torch.equal(one.image, other.image)
+        assert (one.label, one.factors, one.caption) == (other.label, other.factors, other.caption)
+    assert seen == [(4, 10), (8, 10), (10, 10)]
+
+
+def test_few_heads_start_no_processes():
+    assert clay_processes(64, 64) == 1
+    assert 1 <= clay_processes(10**6, 64) <= 16
