@@ -10,8 +10,10 @@ import typer
 from typer.core import TyperGroup
 
 from ganedit.cli import console
+from ganedit.cli.convert import convert
 from ganedit.cli.dataset import clay, folder
 from ganedit.cli.generate import generate
+from ganedit.cli.inspect import inspect as inspect_network
 from ganedit.cli.interpolate import interpolate
 from ganedit.cli.mix import mix
 from ganedit.cli.models import models
@@ -149,6 +151,8 @@ _add(app, "project", project)
 _add(app, "generate", generate)
 _add(app, "interpolate", interpolate)
 _add(app, "mix", mix)
+_add(app, "inspect", inspect_network)
+_add(app, "convert", convert)
 app.add_typer(_dataset, name="dataset")
 _add(app, "train", train)
 _add(app, "train-features", train_features)

@@ -35,7 +35,7 @@ def emit_json(value: Any) -> None:
 
 def note(message: str) -> None:
     """Print one line on stderr."""
-    typer.echo(_one_line(message), err=True)
+    typer.echo(one_line(message), err=True)
 
 
 def warn(message: str) -> None:
@@ -109,5 +109,6 @@ def _cell(value: Any) -> str:
         return str(value)
 
 
-def _one_line(message: str) -> str:
-    return " ".join(message.split())
+def one_line(message: str) -> str:
+    """Return a text as one line without control characters, which a hostile file could bring."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(message.split()))

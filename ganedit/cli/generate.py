@@ -1,5 +1,6 @@
 """``ganedit generate``: pictures from seeds."""
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,15 +17,20 @@ from ganedit.cli.options import (
     OverwriteOption,
     SeedsOption,
     TruncationOption,
+    finite,
     parse_grid,
     parse_seeds,
 )
+from ganedit.cli.sources import open_network
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from torch import Tensor
 
     from ganedit.checkpoints import Network
     from ganedit.io import Latent, OutputFolder
+
 
 CHUNK = 16  # seeds at a time; noise maps of many large pictures would fill the memory
 
@@ -41,6 +47,22 @@ def generate(
         typer.Option(help="Noise maps: the generator's own, new ones for each seed, or none."),
     ] = "const",
     class_index: ClassOption = None,
+    translate: Annotated[
+        str,
+        typer.Option(
+            metavar="X,Y",
+            help="Move what a StyleGAN3 network draws to the right and down, in picture widths.",
+        ),
+    ] = "0,0",
+    rotate: Annotated[
+        float,
+        typer.Option(
+            min=-360,
+            max=360,
+            callback=finite,
+            help="Turn it first, degrees counter-clockwise; for StyleGAN3's configuration R.",
+        ),
+    ] = 0.0,
     grid: Annotated[
         str | None,
         typer.Option(metavar="COLUMNSxROWS", help="Also write grid.png, a sheet of this size."),
@@ -62,31 +84,27 @@ def generate(
     arguments = dict(locals())
     numbers = parse_seeds(seeds)
     columns = _grid_columns(grid, len(numbers)) if grid else 0
+    shift = _parse_translation(translate)
 
-    from ganedit.checkpoints import load_network
-    from ganedit.editing import class_label, sample
+    from ganedit.editing import class_label, sample, synthesize
     from ganedit.io import OutputFolder
 
     suffixes = [".png", ".pt"] if save_latents else [".png"]
     names = [f"seed{number:04d}{suffix}" for number in numbers for suffix in suffixes]
     folder = OutputFolder(out, command="generate", overwrite=overwrite)
     folder.claim(names + (["grid.png"] if grid else []))
-    model = load_network(network, device=device)
+    model = open_network(network, device=device)
+    render = partial(synthesize, model, noise=noise, transform=_transform(model, shift, rotate))
+    if noise != "const" and not model.generator.noise_shapes:
+        console.note("this generator has no noise maps; --noise is left out")
     label = None if class_index is None else class_label(model, class_index)
-    draw = partial(
-        sample,
-        model,
-        truncation_psi=trunc,
-        truncation_cutoff=trunc_cutoff,
-        noise=noise,
-        label=label,
-    )
+    draw = partial(sample, model, truncation_psi=trunc, truncation_cutoff=trunc_cutoff)
     paths: list[Path] = []
     kept: list[Tensor] = []
     with console.progress("Generating", len(numbers)) as on_step:
         for start in range(0, len(numbers), CHUNK):
-            latent = draw(numbers[start : start + CHUNK])
-            written, images = _write_pictures(folder, model, latent, noise, save_latents)
+            latent = draw(numbers[start : start + CHUNK], noise=noise, label=label)
+            written, images = _write_pictures(folder, render, latent, save_latents)
             paths += written
             kept += images if grid else []
             on_step(start + len(latent), len(numbers), {})
@@ -109,19 +127,42 @@ def _grid_columns(grid: str, count: int) -> int:
     return columns
 
 
+def _parse_translation(text: str) -> tuple[float, float]:
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        x = y = math.nan
+    if not (abs(x) <= 10 and abs(y) <= 10):  # NaN compares as false
+        raise typer.BadParameter(
+            f"translate: {text!r} is not X,Y, two numbers from -10 to 10; try 0.25,0"
+        )
+    return x, y
+
+
+def _transform(network: "Network", shift: tuple[float, float], rotate: float) -> "Tensor | None":
+    """Return how to move the pictures, if at all."""
+    from ganedit.generators import image_transform
+
+    if rotate and network.generator.config.get("use_radial_filters") is False:
+        console.warn(
+            f"{network.source}: of StyleGAN3's configuration T, whose pictures follow translations"
+            " only; --rotate changes what is drawn, too"
+        )
+    moved = any(shift) or rotate
+    return image_transform(translate=shift, rotate=rotate) if moved else None
+
+
 def _write_pictures(
     folder: "OutputFolder",
-    network: "Network",
+    render: "Callable[[Latent], Iterator[Tensor]]",
     latent: "Latent",
-    noise: Literal["const", "random", "none"],
     save_latents: bool,
 ) -> "tuple[list[Path], list[Tensor]]":
     """Write a picture a row, and its latent when asked; return files and pictures."""
-    from ganedit.editing import synthesize
     from ganedit.io import save_latent, write_image
 
     paths = []
-    images = list(synthesize(network, latent, noise=noise))
+    images = list(render(latent))
     for index, (name, image) in enumerate(zip(latent.names, images, strict=True)):
         paths.append(folder.write(f"{name}.png", partial(write_image, image=image)))
         if save_latents:

@@ -27,16 +27,18 @@ NetworkOption = Annotated[
     str,
     typer.Option(
         "--network",
-        metavar="NAME|FILE",
-        help="Generator: an embedded model's name, or a .safetensors file.",
+        metavar="NAME|FILE|URL",
+        help="Generator: an embedded model's name, a checkpoint of any StyleGAN, or where to fetch"
+        " one: https://..., hf://owner/repo/file; #sha256=... may follow.",
     ),
 ]
 OptionalNetworkOption = Annotated[
     str | None,
     typer.Option(
         "--network",
-        metavar="NAME|FILE",
-        help="Generator file or name; by default the one that the latents were made with.",
+        metavar="NAME|FILE|URL",
+        help="Generator, as a name, file or address; by default the one that the latents were made"
+        " with.",
     ),
 ]
 OutOption = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for the results.")]
@@ -72,7 +74,9 @@ TruncationOption = Annotated[
 ]
 ClassOption = Annotated[
     int | None,
-    typer.Option("--class", min=0, help="Class of the seeds, for a class-conditional generator."),
+    typer.Option(
+        "--class", min=0, help="Class of the pictures, for a class-conditional generator."
+    ),
 ]
 FpsOption = Annotated[
     int, typer.Option("--fps", min=1, max=120, help="Frames a second of the video or GIF.")

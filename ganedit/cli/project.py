@@ -8,6 +8,7 @@ import typer
 
 from ganedit.cli import console
 from ganedit.cli.options import (
+    ClassOption,
     DeviceOption,
     JsonOption,
     NetworkOption,
@@ -16,6 +17,7 @@ from ganedit.cli.options import (
     SeedOption,
     finite,
 )
+from ganedit.cli.sources import open_network
 from ganedit.errors import GaneditError
 
 if TYPE_CHECKING:
@@ -46,10 +48,11 @@ def project(
         typer.Option(min=1, max=100_000, help="Optimisation steps; 100 is a preview."),
     ] = 500,
     loss: Annotated[
-        Literal["auto", "vgg16", "lpips", "clay"],
+        Literal["auto", "vgg16", "lpips", "clay", "pixel"],
         typer.Option(
-            help="Perceptual distance: Image2StyleGAN's over VGG16, LPIPS over VGG16, or the"
-            " embedded one for clay heads; auto takes clay for clay generators, else lpips."
+            help="Perceptual distance: Image2StyleGAN's over VGG16, LPIPS over VGG16, the"
+            " embedded one for clay heads, or plain pixels, which need no weights and give poorer"
+            " likenesses; auto takes clay for clay generators, else lpips."
         ),
     ] = "auto",
     pixel_weight: Annotated[
@@ -61,6 +64,7 @@ def project(
     optimize_noise: Annotated[
         bool, typer.Option(help="Also optimise the noise maps, which hold fine texture.")
     ] = True,
+    class_index: ClassOption = None,
     seed: SeedOption = 0,
     max_seconds: Annotated[
         float | None,
@@ -95,17 +99,18 @@ def project(
 
     import torch
 
-    from ganedit.checkpoints import load_network
     from ganedit.io import OutputFolder, read_image, to_square
 
-    model = load_network(network, device=device)
+    model = open_network(network, device=device)
+    label = _label(model, class_index)
     side = model.generator.img_resolution
     targets = torch.cat([to_square(read_image(photo), side) for photo in photos])
     perceptual, lpips = _distances(loss, model, vgg_weights)
     folder = OutputFolder(out, command="project", overwrite=overwrite)
     folder.claim([f"{name}{suffix}" for name in names for suffix in _suffixes(save_video)])
     settings: dict[str, Any] = {"perceptual": perceptual, "space": space, "steps": steps}
-    settings |= {"pixel_weight": pixel_weight, "optimize_noise": optimize_noise}
+    settings |= {"pixel_weight": pixel_weight, "optimize_noise": optimize_noise, "label": label}
+    _note_missing_noise(model, asked=optimize_noise)
     results, paths = [], []
     for rows in torch.arange(len(photos)).split(max(1, _BATCH_PIXELS // side**2)):
         limit = None if max_seconds is None else max_seconds * len(rows) / len(photos)
@@ -129,6 +134,20 @@ def project(
     paths.append(folder.finish(record))
     _report(results)
     console.emit_json(record) if as_json else console.emit_paths(paths)
+
+
+def _label(model: "Network", class_index: int | None) -> list[float] | None:
+    """Return the label of a class; None for an unconditional generator, which takes none."""
+    from ganedit.checkpoints import class_label, label_batch
+
+    label = None if class_index is None else class_label(model, class_index)
+    label_batch(model, label, 1)  # says what is missing, before any work
+    return label
+
+
+def _note_missing_noise(model: "Network", *, asked: bool) -> None:
+    if asked and not model.generator.noise_shapes:
+        console.note("this generator has no noise maps; only its latents are optimised")
 
 
 def _suffixes(video: bool) -> tuple[str, ...]:
@@ -158,7 +177,9 @@ def _names(photos: "Sequence[str]", out: Path, *, video: bool) -> list[str]:
 
 
 def _distances(
-    loss: Literal["auto", "vgg16", "lpips", "clay"], model: "Network", vgg_weights: str | None
+    loss: Literal["auto", "vgg16", "lpips", "clay", "pixel"],
+    model: "Network",
+    vgg_weights: str | None,
 ) -> "tuple[PerceptualDistance, PerceptualDistance | None]":
     """Return the distance to minimise, and LPIPS to report where VGG16's weights are at hand."""
     from ganedit.features import download_vgg16, vgg16_cache_path

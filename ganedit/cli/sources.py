@@ -1,16 +1,59 @@
 """Latents as commands take them: files, or seeds that are sampled on the spot."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ganedit.cli import console
 from ganedit.cli.options import parse_seeds
 from ganedit.errors import GaneditError
+from ganedit.progress import OnStep
 
 if TYPE_CHECKING:
     from ganedit.checkpoints import Network
-    from ganedit.io import Latent
+    from ganedit.io import ForeignLatent, Latent
+    from ganedit.io.download import OnBytes
+
+
+def locate_network(source: str) -> Path:
+    """Return a network's file, with a bar on stderr while it is fetched.
+
+    Raises:
+        GaneditError: See `locate`.
+    """
+    from ganedit.checkpoints.sources import locate
+
+    with _fetching() as on_progress:
+        return locate(source, on_progress=on_progress)
+
+
+def open_network(source: str, *, device: str) -> "Network":
+    """Return a generator, with a bar on stderr while it is fetched.
+
+    Raises:
+        GaneditError: See `load_network`.
+    """
+    from ganedit.checkpoints import load_network
+
+    with _fetching() as on_progress:
+        return load_network(source, device=device, on_progress=on_progress)
+
+
+@contextmanager
+def _fetching() -> "Iterator[OnBytes]":
+    """Yield what shows a bar from its first call on; most networks need none."""
+    with ExitStack() as bars:
+        show: OnStep | None = None
+
+        def on_progress(done: int, total: int | None) -> None:
+            nonlocal show
+            if show is None:
+                show = bars.enter_context(console.progress("Fetching the network, MB"))
+            show(done >> 20, (total or done) >> 20, {})
+
+        yield on_progress
 
 
 def open_latents(
@@ -24,26 +67,25 @@ def open_latents(
     """Return the generator and one latent a source, all with noise maps when a file brings some.
 
     Args:
-        sources: Latent files, and seeds such as ``7`` or ``0-3``; a file goes first where both
-            readings are possible.
-        network: Overrides the generator that the files name; ``clay`` when neither is given.
+        sources: Latent files, ours or of other projects, and seeds such as ``7`` or ``0-3``; a file
+            goes first where both readings are possible.
+        network: Overrides the generator that the files name; ``clay`` when there are only seeds.
         device: Where the generator lives.
         truncation_psi: For the seeds.
         class_index: For the seeds; None for an unconditional generator.
 
     Raises:
-        GaneditError: A file is no latent, its generator is gone, they do not belong together, or
-            the class does not exist.
+        GaneditError: A file is no latent, its generator is gone or unknown, they do not belong
+            together, or the class does not exist.
     """
-    from ganedit.editing import check_fits, class_label, fill_noise, sample
-    from ganedit.io import load_latent
+    from ganedit.editing import class_label, fill_noise, sample
+    from ganedit.io import read_latent
 
-    files = {source: load_latent(source) for source in sources if not _is_seeds(source)}
-    if class_index is not None and len(files) == len(set(sources)):
+    read = {source: read_latent(source) for source in sources if not _is_seeds(source)}
+    if class_index is not None and len(read) == len(set(sources)):
         raise GaneditError("--class is for seeds, and all latents here are files; leave it out")
-    loaded = _open_network(files, network, device)
-    for source, latent in files.items():
-        check_fits(loaded, latent, name=source)
+    loaded = _open_network(read, network, device)
+    files = {source: _fitting(latent, loaded, source) for source, latent in read.items()}
     label = None if class_index is None else class_label(loaded, class_index)
     latents = [
         _named(files[source], source)
@@ -58,18 +100,52 @@ def _is_seeds(source: str) -> bool:
     return bool(re.fullmatch(r"\d+(-\d+)?", source, re.ASCII)) and not Path(source).is_file()
 
 
-def _open_network(files: "dict[str, Latent]", network: str | None, device: str) -> "Network":
-    from ganedit.checkpoints import load_network
+def _open_network(
+    files: "Mapping[str, Latent | ForeignLatent]", network: str | None, device: str
+) -> "Network":
+    """Return the named generator, or the one of the first latent that knows its own."""
+    from ganedit.checkpoints.sources import is_here
+    from ganedit.io import Latent
 
     if network is not None or not files:
-        return load_network(network or "clay", device=device)
-    source, latent = next(iter(files.items()))
+        return open_network(network or "clay", device=device)
+    own = [(source, latent) for source, latent in files.items() if isinstance(latent, Latent)]
+    if not own:
+        raise GaneditError(
+            f"{next(iter(files))}: a latent that ganedit did not write does not say which"
+            " generator it belongs to; name it with --network"
+        )
+    source, latent = own[0]
     try:
-        return load_network(latent.network, device=device)
+        # Files come from anywhere: what they name is opened, but never fetched.
+        if not is_here(latent.network):
+            raise GaneditError(f"{latent.network} is not on this machine")
+        return open_network(latent.network, device=device)
     except (GaneditError, OSError) as error:  # OSError: a name that no system takes
         raise GaneditError(
             f"{source}: its generator cannot be opened ({error}); name it with --network"
         ) from error
+
+
+def _fitting(latent: "Latent | ForeignLatent", network: "Network", source: str) -> "Latent":
+    """Return a file's latent as one of the generator."""
+    from ganedit.editing import check_fits
+    from ganedit.io import ForeignLatent
+
+    if isinstance(latent, ForeignLatent):
+        generator = network.generator
+        bound = latent.bind(
+            name=source,
+            fingerprint=network.fingerprint,
+            num_ws=generator.num_ws,
+            w_dim=generator.w_dim,
+            network=network.home,
+            noise_shapes=generator.noise_shapes,
+        )
+        console.note(f"{source}: {latent.origin}, {latent.reading(generator.num_ws)}")
+        return bound
+    check_fits(network, latent, name=source)
+    return latent
 
 
 def _named(latent: "Latent", source: str) -> "Latent":

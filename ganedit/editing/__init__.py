@@ -1,5 +1,6 @@
 """Edits of latents: interpolation, style mixing, and the way from seeds to pictures."""
 
+from ganedit.checkpoints import class_label
 from ganedit.editing.interpolate import (
     MAX_FRAMES,
     Easing,
@@ -14,13 +15,7 @@ from ganedit.editing.interpolate import (
 )
 from ganedit.editing.mix import mix
 from ganedit.editing.rows import fill_noise, key_latents, stack
-from ganedit.editing.synthesis import (
-    NoiseMode,
-    check_fits,
-    class_label,
-    sample,
-    synthesize,
-)
+from ganedit.editing.synthesis import NoiseMode, check_fits, sample, synthesize
 
 __all__ = [
     "MAX_FRAMES",

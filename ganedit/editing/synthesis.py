@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ganedit.checkpoints import Network
+from ganedit.checkpoints import Network, label_batch
 from ganedit.editing.interpolate import LatentPath
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator, Noise, seeded_noise
+from ganedit.generators.stylegan3 import StyleGAN3Generator
 from ganedit.io.latents import Latent, check_latent
 from ganedit.progress import OnStep
 from ganedit.runtime import seeded_normal
@@ -19,7 +21,6 @@ NoiseMode = Literal["const", "random", "none"]
 
 _MAX_BATCH = 16
 _BATCH_PIXELS = 2**19
-_CAMERA_NUMBERS = 25  # EG3D's labels, see three_d/cameras.py
 _NOISE_SALT = 0x9E3779B9  # moves a seed's noise maps away from the numbers of its z
 
 
@@ -39,8 +40,9 @@ def sample(
         seeds: One a row.
         truncation_psi: 0 is the average picture, 1 is untouched.
         truncation_cutoff: Only layers below it are truncated; all by default.
-        noise: ``random`` draws noise maps for each seed and stores them in the latent; ``const``
-            and ``none`` store none, and are chosen again in `synthesize`.
+        noise: ``random`` draws noise maps for each seed and stores them in the latent, where the
+            generator has any; ``const`` and ``none`` store none, and are chosen again in
+            `synthesize`.
         label: The condition, c_dim numbers, for a conditional generator.
 
     Returns:
@@ -53,7 +55,7 @@ def sample(
         raise ValueError(f"truncation_psi: expected a finite number, got {truncation_psi}")
     generator = network.generator
     device = generator.w_avg.device
-    c = _condition(network, label, len(seeds), device)
+    c = label_batch(network, label, len(seeds))
     z = seeded_normal(seeds, (generator.z_dim,), device=device)
     with torch.no_grad():
         ws = generator.map(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
@@ -62,51 +64,9 @@ def sample(
         space="w" if truncation_cutoff is None else "w+",
         fingerprint=network.fingerprint,
         network=network.home,
-        noise=_own_noise(generator, seeds) if noise == "random" else None,
+        noise=(_own_noise(generator, seeds) or None) if noise == "random" else None,
         names=tuple(f"seed{seed:04d}" for seed in seeds),
     )
-
-
-def _condition(
-    network: Network, label: Sequence[float] | None, count: int, device: torch.device
-) -> Tensor | None:
-    generator = network.generator
-    if generator.c_dim == 0:
-        if label is not None:
-            raise GaneditError("this generator has no classes; leave --class out")
-        return None
-    if label is None:
-        _refuse_cameras(network)
-        raise GaneditError(
-            f"this generator needs a class, 0 to {generator.c_dim - 1}; choose one with --class"
-        )
-    if len(label) != generator.c_dim:
-        raise ValueError(f"label: expected {generator.c_dim} numbers, got {len(label)}")
-    return torch.tensor(label, dtype=torch.float32, device=device).expand(count, -1)
-
-
-def class_label(network: Network, index: int) -> list[float]:
-    """Return the one-hot label of a class.
-
-    Raises:
-        GaneditError: The generator has no such class, or takes cameras.
-    """
-    generator = network.generator
-    _refuse_cameras(network)
-    if not 0 <= index < generator.c_dim:
-        known = f"0 to {generator.c_dim - 1}" if generator.c_dim else "none"
-        raise GaneditError(f"class {index} does not exist; this generator's classes: {known}")
-    return [float(index == other) for other in range(generator.c_dim)]
-
-
-def _refuse_cameras(network: Network) -> None:
-    """Refuse a generator whose labels are cameras, unless its provenance says classes."""
-    told = network.metadata.get("provenance", {}).get("labels")
-    if network.generator.c_dim == _CAMERA_NUMBERS and told != "classes":
-        raise GaneditError(
-            f"this generator takes cameras of {_CAMERA_NUMBERS} numbers, which only Python can "
-            "give: sample(..., label=...); --class is for class-conditional networks"
-        )
 
 
 def _own_noise(generator: Generator, seeds: Sequence[int]) -> tuple[Tensor, ...]:
@@ -118,6 +78,7 @@ def synthesize(
     latent: Latent | LatentPath,
     *,
     noise: NoiseMode = "const",
+    transform: Tensor | None = None,
     batch_size: int | None = None,
     on_step: OnStep | None = None,
 ) -> Iterator[Tensor]:
@@ -130,6 +91,8 @@ def synthesize(
         latent: N rows, or a path of N frames, which are then computed batch by batch.
         noise: ``const`` is the generator's own maps, ``none`` leaves noise out, ``random`` draws
             new maps from torch's global generator (use `sample` for repeatable ones).
+        transform: How to move the pictures of a StyleGAN3 generator, [3, 3]; see
+            `image_transform`.
         batch_size: Pictures computed at a time; never changes them beyond rounding. By default
             what fits in about half a million pixels.
         on_step: Progress, called after each batch.
@@ -138,10 +101,19 @@ def synthesize(
         float32 [1, 3, R, R] on the CPU, in [-1, 1] but for a generator's overshoot.
 
     Raises:
-        GaneditError: The latent belongs to another generator, or its noise maps do not fit.
+        GaneditError: The latent belongs to another generator, its noise maps do not fit, or the
+            generator cannot move its pictures.
     """
     check_fits(network, latent.rows(0, 1))
     generator = network.generator
+    render = generator.synthesize
+    if transform is not None:
+        if not isinstance(generator, StyleGAN3Generator):
+            raise GaneditError(
+                f"{network.source}: only StyleGAN3 generators can translate and rotate their"
+                " pictures; leave --translate and --rotate out"
+            )
+        render = partial(generator.synthesize, transform=transform)
     device = generator.w_avg.device
     step = batch_size or max(1, min(_MAX_BATCH, _BATCH_PIXELS // generator.img_resolution**2))
     for start in range(0, len(latent), step):
@@ -149,7 +121,7 @@ def synthesize(
         part = latent.rows(start, end)
         maps: Noise = noise if part.noise is None else [m.to(device) for m in part.noise]
         with torch.no_grad():
-            images = generator.synthesize(part.ws.to(device), noise=maps)
+            images = render(part.ws.to(device), noise=maps)
         yield from images.float().cpu().split(1)
         if on_step:
             on_step(end, len(latent), {})

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ganedit.assets import embedded
-from ganedit.checkpoints import Network
+from ganedit.checkpoints import Network, label_batch
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
 from ganedit.io.latents import Latent
@@ -97,6 +97,7 @@ def project(
     latent_noise: float | None = None,
     candidates: int | None = None,
     seeds: Sequence[int] | None = None,
+    label: Sequence[float] | None = None,
     patience: int | None = None,
     max_seconds: float | None = None,
     on_step: Callable[[int, int, Mapping[str, Tensor]], None] | None = None,
@@ -104,7 +105,7 @@ def project(
     """Find the latents, and optionally the noise maps, that reproduce photos.
 
     Args:
-        network: Its generator must be unconditional; only latents and noise maps get gradients.
+        network: Only latents and noise maps get gradients.
         targets: Photos, [N, 3, R, R] in [-1, 1], at the generator's resolution.
         perceptual: The distance to minimise; None is `default_perceptual` of the network.
         space: ``w`` looks for one vector for all layers, ``w+`` for one each.
@@ -119,6 +120,8 @@ def project(
         candidates: Samples to choose the start from, the average latent first (1 is only that);
             None decides by resolution.
         seeds: One a photo; by default all 0, so that equal photos give equal results.
+        label: The condition of a conditional generator, c_dim numbers: latents of this class are
+            where the search starts, and measure its steps.
         patience: Steps without progress until a photo's ramp-down is brought forward, and then
             until it stops; None is a fifth of ``steps``.
         max_seconds: Compresses the schedule to end in time; at least one step is made.
@@ -129,7 +132,8 @@ def project(
         The best step of each photo.
 
     Raises:
-        GaneditError: The generator is conditional, or renders values that are not finite.
+        GaneditError: The generator needs a label and has none, or the other way round; or it
+            renders values that are not finite.
     """
     generator = network.generator
     seeds = [0] * len(targets) if seeds is None else list(seeds)
@@ -142,7 +146,7 @@ def project(
         perceptual = load_perceptual(default_perceptual(network), device=targets.device)
     with torch.no_grad():
         target_features = perceptual.encode(targets)
-        samples, w_std = _sample_latents(generator, targets.device)
+        samples, w_std = _sample_latents(network, label)
         start, gap = _choose_start(
             generator, samples, perceptual, target_features, candidates=candidates
         )
@@ -300,6 +304,10 @@ def _check(
     side = generator.img_resolution
     if targets.ndim != 4 or tuple(targets.shape[1:]) != (3, side, side) or not len(targets):
         raise ValueError(f"targets: expected [N, 3, {side}, {side}], got {list(targets.shape)}")
+    if generator.img_channels != 3:
+        raise GaneditError(
+            f"this generator's pictures have {generator.img_channels} channels; photos have 3"
+        )
     if space not in ("w", "w+"):
         raise ValueError(f"space: expected 'w' or 'w+', got {space!r}")
     if steps < 1:
@@ -308,15 +316,15 @@ def _check(
         raise ValueError(f"seeds: expected {len(targets)}, got {len(seeds)}")
     if max_seconds is not None and not max_seconds > 0:
         raise ValueError(f"max_seconds: expected more than 0, got {max_seconds}")
-    if generator.c_dim:
-        raise GaneditError("conditional generators cannot be projected into yet")
 
 
-def _sample_latents(generator: Generator, device: torch.device) -> tuple[Tensor, float]:
+def _sample_latents(network: Network, label: Sequence[float] | None) -> tuple[Tensor, float]:
     """Mapped random z, [10000, w_dim], and the root mean square distance from their mean."""
+    generator = network.generator
+    labels = label_batch(network, label, _STATISTICS_SAMPLES)
     stream = torch.Generator().manual_seed(_STATISTICS_SEED)
-    z = torch.randn(_STATISTICS_SAMPLES, generator.z_dim, generator=stream).to(device)
-    w = generator.map(z)[:, 0]
+    z = torch.randn(_STATISTICS_SAMPLES, generator.z_dim, generator=stream)
+    w = generator.map(z.to(generator.w_avg.device), labels)[:, 0]
     w_std = (w - w.mean(dim=0)).square().sum(dim=1).mean().sqrt()
     return w, float(w_std)
 

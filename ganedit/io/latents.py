@@ -1,13 +1,6 @@
 """Latent files: a dict of tensors and plain values that remembers its generator."""
 
 import io
-import math
-import pickle
-import re
-import struct
-import warnings
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,22 +11,10 @@ from torch import Tensor
 
 from ganedit.errors import GaneditError
 from ganedit.io.files import write_bytes
+from ganedit.io.stored import StoredTensor
+from ganedit.io.torch_files import open_pickled, pickled_container
 
 MAX_BYTES = 2**29  # a thousand FFHQ latents are 37 MB; noise maps of one are 22 MB
-
-# What zipfile raises on hostile bytes.
-_BROKEN_ZIP = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    OSError,
-    EOFError,
-    KeyError,
-    ValueError,
-    OverflowError,
-    RuntimeError,
-    MemoryError,
-)
 
 _FORMAT = "ganedit-latent"
 _VERSION = 1
@@ -114,7 +95,7 @@ def save_latent(path: Path | str, latent: Latent) -> None:
     numbers = [latent.ws, *(noise or ())]
     if not all(bool(tensor.isfinite().all()) for tensor in numbers):
         raise GaneditError(f"{path}: not written, the latent holds NaN or infinite numbers")
-    _refuse_large(path, 4 * sum(tensor.numel() for tensor in numbers))
+    refuse_large(path, 4 * sum(tensor.numel() for tensor in numbers))
     content = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -126,7 +107,7 @@ def save_latent(path: Path | str, latent: Latent) -> None:
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    _refuse_large(path, buffer.tell())
+    refuse_large(path, buffer.tell())
     write_bytes(path, buffer.getvalue())
 
 
@@ -142,10 +123,15 @@ def check_file_size(path: Path | str, *, like: Latent, rows: int) -> None:
         GaneditError: It will be too large.
     """
     row = like.row(0)
-    _refuse_large(path, 4 * rows * sum(tensor.numel() for tensor in (row.ws, *(row.noise or ()))))
+    refuse_large(path, 4 * rows * sum(tensor.numel() for tensor in (row.ws, *(row.noise or ()))))
 
 
-def _refuse_large(path: Path | str, size: int) -> None:
+def refuse_large(path: Path | str, size: int) -> None:
+    """Refuse ``size`` bytes of numbers that are too many for a latent file.
+
+    Raises:
+        GaneditError: They are.
+    """
     if size > MAX_BYTES:
         raise GaneditError(
             f"{path}: {-(-size // 2**20)} MB is too large for a latent file, which may have "
@@ -167,88 +153,69 @@ def load_latent(path: Path | str) -> Latent:
             infinities or wrong shapes.
     """
     path = Path(path)
-    content, size = _load_content(path)
+    latent = latent_of(open_torch_latents(path), path)
+    if latent is None:
+        raise GaneditError(f"{path}: not a latent that ganedit wrote")
+    return latent
+
+
+def read_start(path: Path) -> bytes:
+    """Return the first bytes of a file of latents, which tell what it is.
+
+    Raises:
+        GaneditError: It is missing, a folder, empty, or cannot be read.
+    """
+    try:
+        if path.is_dir():
+            raise GaneditError(f"{path}: is a folder, not a latent")
+        with path.open("rb") as file:
+            start = file.read(64)
+    except FileNotFoundError as error:
+        raise GaneditError(f"{path}: no such file") from error
+    except OSError as error:
+        raise GaneditError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if not start:
+        raise GaneditError(f"{path}: the file is empty")
+    return start
+
+
+def open_torch_latents(path: Path) -> Any:
+    """Return the plain data in a torch file or pickle; its tensors are still in the file.
+
+    Raises:
+        GaneditError: It is missing, something else, broken, or asks for more than plain data.
+    """
+    if pickled_container(read_start(path)) is None:
+        raise GaneditError(f"{path}: not a latent; nothing in it was run")
+    return open_pickled(path).trusted()
+
+
+def latent_of(content: object, path: Path) -> Latent | None:
+    """Return the latent in the plain data of a file; None where it is none of ours.
+
+    Args:
+        content: What the file holds; its tensors are still in it.
+        path: The file, for errors and for its size.
+
+    Raises:
+        GaneditError: It is ours, but of another version, too large, incomplete or forged.
+    """
     kind = content.get("format") if isinstance(content, dict) else None
     if not isinstance(content, dict) or not isinstance(kind, str) or kind != _FORMAT:
-        raise GaneditError(f"{path}: not a latent that ganedit wrote")
+        return None
     version = content.get("version")
     if type(version) is not int or version != _VERSION:
         shown = f" {version}" if type(version) is int and abs(version) < 10**6 else ""
         raise GaneditError(
             f"{path}: latent version{shown} is unknown; this ganedit reads version {_VERSION}"
         )
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise GaneditError(f"{path}: {size // 2**20} MB is too large for a latent")
     try:
         return _checked(content, size)
     except ValueError as error:
         raise GaneditError(f"{path}: {error}") from error
-    except (RuntimeError, TypeError) as error:  # tensors of kinds that torch cannot compute with
-        raise GaneditError(f"{path}: the latent is broken or incomplete") from error
-
-
-def _load_content(path: Path) -> tuple[object, int]:
-    """Return what the file holds and its size in bytes, with the restricted unpickler only."""
-    try:
-        size = path.stat().st_size
-        if path.is_dir():
-            raise GaneditError(f"{path}: is a folder, not a latent")
-        if size > MAX_BYTES:
-            raise GaneditError(f"{path}: {size // 2**20} MB is too large for a latent")
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise GaneditError(f"{path}: no such file") from error
-    except OSError as error:
-        raise GaneditError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if not content:
-        raise GaneditError(f"{path}: the file is empty")
-    _check_container(content, path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            # The one reader of latents; it rebuilds tensors and plain values, and runs nothing.
-            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)  # noqa: TID251 - restricted
-    except pickle.UnpicklingError as error:
-        raise GaneditError(f"{path}: refused, {_what_was_refused(error)}; nothing was run") from (
-            error
-        )
-    except (
-        RuntimeError,
-        EOFError,
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        AssertionError,
-        OverflowError,
-        UnicodeDecodeError,
-        NotImplementedError,
-    ) as error:
-        raise GaneditError(f"{path}: the latent is broken or incomplete") from error
-    return loaded, size
-
-
-def _check_container(content: bytes, path: Path) -> None:
-    """Refuse what is no torch archive, and archives that unpack to more than they weigh."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            entries = archive.infolist()
-            if sum(entry.file_size for entry in entries) > len(content):
-                raise GaneditError(f"{path}: refused, the archive unpacks to more than its size")
-            damaged = archive.testzip()  # torch does not compare checksums
-    except _BROKEN_ZIP as error:
-        kind = "broken or incomplete" if content.startswith(b"PK") else "not a latent"
-        raise GaneditError(f"{path}: {kind}; nothing in it was run") from error
-    if damaged:
-        raise GaneditError(f"{path}: broken or incomplete ({damaged} fails its checksum)")
-    if not any(entry.filename.endswith("/data.pkl") for entry in entries):
-        raise GaneditError(f"{path}: not a latent, but some other zip archive")
-
-
-def _what_was_refused(error: pickle.UnpicklingError) -> str:
-    match = re.search(r"GLOBAL ([\w.]+)", str(error))
-    if match:
-        return f"the file holds {match[1]}, where only tensors and plain values belong"
-    return "the file holds more than tensors and plain values"
 
 
 def _checked(content: dict[Any, Any], size: int) -> Latent:
@@ -274,8 +241,9 @@ def _checked(content: dict[Any, Any], size: int) -> Latent:
         raise ValueError("space: expected 'w' or 'w+'")
     tensors = []
     for what, value in [("ws", content.get("ws")), *(("noise", value) for value in noise or ())]:
-        tensors.append(_checked_tensor(value, what, size))
-        size -= value.numel() * value.element_size()  # together they must fit, views included
+        tensor = _checked_tensor(value, what, size)
+        tensors.append(tensor)
+        size -= value.nbytes  # together they must fit, views included
     return Latent(
         ws=tensors[0],
         space=cast(Literal["w", "w+"], space),
@@ -288,16 +256,16 @@ def _checked(content: dict[Any, Any], size: int) -> Latent:
 
 def _checked_tensor(value: object, what: str, size: int) -> Tensor:
     """Return ``value`` as finite float32 on the CPU; ``size`` bytes bound what it may hold."""
-    if not isinstance(value, Tensor) or value.layout != torch.strided:
+    if not isinstance(value, StoredTensor):
         raise ValueError(f"{what}: expected a tensor, got {type(value).__name__}")
-    if not value.is_floating_point():
+    if not value.dtype.is_floating_point:
         raise ValueError(f"{what}: expected floating point, got {value.dtype}")
-    if value.device.type != "cpu" or math.prod(value.shape) * value.element_size() > size:
+    if value.cost > size:
         raise ValueError(f"{what}: {list(value.shape)} is more than the file can hold")
-    numbers = value.detach().float()  # of float64, what float32 cannot hold becomes infinite
+    numbers = value.load().float()  # of float64, what float32 cannot hold becomes infinite
     if not numbers.isfinite().all():
         raise ValueError(f"{what}: holds NaN or infinite numbers")
-    return numbers.contiguous()
+    return numbers
 
 
 def check_latent(

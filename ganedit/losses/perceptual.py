@@ -1,4 +1,4 @@
-"""Perceptual distances: three feature spaces behind one arithmetic.
+"""Perceptual distances: three feature spaces, and plain pixels, behind one arithmetic.
 
 All have the form Σ_l mean over space of Σ_c w_lc (a_lc − b_lc)², with feature vectors that are
 scaled to unit length first (LPIPS, the clay space) or not (Image2StyleGAN).
@@ -21,6 +21,7 @@ IMAGE2STYLEGAN_LAYERS = ("relu1_1", "relu1_2", "relu3_2", "relu4_2")
 """Layers of the Image2StyleGAN paper; VGG's authors count the rectification into a layer."""
 
 _LARGEST_SIDE = 256
+_SCALES = 4
 _TINY = 1e-20
 
 
@@ -115,8 +116,29 @@ def clay_distance(features: ClayFeatures) -> PerceptualDistance:
     return PerceptualDistance(features, weights, unit_length=True, name="clay")
 
 
+class PixelPyramid(nn.Module):
+    """Pictures at full, half, quarter and eighth size: features that need no weights."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return [N, 3, H, W] in [-1, 1] at each scale, largest first; none below one pixel."""
+        maps = [images]
+        for _ in range(_SCALES - 1):
+            side = max(1, maps[-1].shape[-1] // 2)
+            maps.append(F.interpolate(maps[-1], size=(side, side), mode="area"))
+        return maps
+
+
+def pixel_pyramid_distance() -> PerceptualDistance:
+    """Return the mean squared difference of pixels, summed over four scales.
+
+    No perception is in it: pictures of the same colours count as close, whatever they show.
+    """
+    weights = [torch.tensor(1.0 / 3)] * _SCALES
+    return PerceptualDistance(PixelPyramid(), weights, unit_length=False, name="pixel")
+
+
 def load_perceptual(
-    name: Literal["vgg16", "lpips", "clay"],
+    name: Literal["vgg16", "lpips", "clay", "pixel"],
     *,
     vgg_weights: str | Path | None = None,
     device: torch.device | str = "cpu",
@@ -124,7 +146,8 @@ def load_perceptual(
     """Return a perceptual distance by name, with its weights.
 
     Args:
-        name: ``vgg16`` is Image2StyleGAN's, ``lpips`` LPIPS over VGG16, ``clay`` the embedded one.
+        name: ``vgg16`` is Image2StyleGAN's, ``lpips`` LPIPS over VGG16, ``clay`` the embedded one,
+            ``pixel`` compares pixels at four scales and needs no weights.
         vgg_weights: torchvision's VGG16 file; None looks in torch's cache.
         device: Where the networks live.
 
@@ -133,6 +156,8 @@ def load_perceptual(
     """
     if name == "clay":
         return clay_distance(load_clay_features(device))
+    if name == "pixel":
+        return pixel_pyramid_distance().to(device)
     layers, build = {
         "vgg16": (IMAGE2STYLEGAN_LAYERS, image2stylegan_distance),
         "lpips": (LPIPS_LAYERS, lpips_distance),

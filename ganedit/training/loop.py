@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganedit.checkpoints.native import read_header
+from ganedit.checkpoints import open_checkpoint
 from ganedit.data.dataset import ImageDataset
 from ganedit.errors import GaneditError
 from ganedit.generators import Generator, StyleGAN2Generator
@@ -473,19 +473,15 @@ def _checked_against(config: TrainingConfig, dataset: ImageDataset) -> TrainingC
         )
     if config.conditional and dataset.labels is None:
         raise GaneditError(f"{config.data}: has no labels; train without --cond")
-    if config.conditional and config.mirror and not _is_one_hot(dataset.labels):
+    if config.conditional and config.mirror and dataset.label_kind == "cameras":
         raise GaneditError("--mirror would contradict camera labels; drop --mirror or --cond")
     if config.init is not None:
         # The networks come with their sizes; the options say what is trained.
-        header = read_header(config.init)
+        origin = open_checkpoint(config.init).generator.config
         sizes = ("z_dim", "w_dim", "mapping_layers", "channel_base", "channel_max")
-        known = {name: header.config[name] for name in sizes if name in header.config}
+        known = {name: origin[name] for name in sizes if name in origin}
         config = dataclasses.replace(config, **known)
     return config.resolved(side)
-
-
-def _is_one_hot(labels: Tensor | None) -> bool:
-    return labels is not None and bool(((labels == 0) | (labels == 1)).all())
 
 
 def _state_path(config: TrainingConfig, resume: Path | None) -> Path | None:

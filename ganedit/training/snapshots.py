@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganedit.checkpoints import save_network
-from ganedit.checkpoints.native import read_header
+from ganedit.checkpoints import open_checkpoint, save_network
 from ganedit.data.dataset import ImageDataset
 from ganedit.errors import GaneditError
 from ganedit.generators import StyleGAN2Generator
@@ -124,8 +123,8 @@ def read_origin(config: TrainingConfig, dataset: ImageDataset) -> dict[str, Any]
     """
     local = ("data", "out", "init", "threads", "device", "max_minutes")
     options = {name: value for name, value in config.to_json().items() if name not in local}
-    inherited = read_header(config.init).provenance.get("perceptual") if config.init else None
-    perceptual = "clay" if dataset.has_factors else inherited
+    origin = open_checkpoint(config.init).contents.provenance if config.init else {}
+    perceptual = "clay" if dataset.has_factors else origin.get("perceptual")
     return {
         "made_by": f"ganedit {version('ganedit')}, torch {torch.__version__}",
         "command": "ganedit train",
@@ -134,6 +133,7 @@ def read_origin(config: TrainingConfig, dataset: ImageDataset) -> dict[str, Any]
         "init": config.init.name if config.init else None,
         "options": options,
         **({"perceptual": perceptual} if perceptual else {}),
+        **({"labels": dataset.label_kind} if config.conditional else {}),
     }
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from ganedit.checkpoints import save_network
+from ganedit.generators import StyleGAN3Generator
 from ganedit.io import load_latent, read_image
 
 TINY = ("--device", "cpu", "--network")
@@ -69,7 +71,82 @@ def test_classes_and_noise_reach_the_generator(run, class_network_path):
     assert not torch.equal(pictures[1], pictures[2])
 
 
+# StyleGAN3
+
+
+@pytest.fixture(scope="module")
+def alias_free_path(tmp_path_factory):
+    """A 32-pixel StyleGAN3 of configuration R."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        generator = StyleGAN3Generator(
+            z_dim=16,
+            w_dim=16,
+            img_resolution=32,
+            channel_base=512,
+            channel_max=12,
+            num_layers=6,
+            conv_kernel=1,
+            use_radial_filters=True,
+        )
+    path = tmp_path_factory.mktemp("networks") / "alias-free.safetensors"
+    save_network(path, generator, provenance={})
+    return path
+
+
+def test_pictures_of_stylegan3_can_be_moved_and_turned(run, alias_free_path):
+    pictures = []
+    for extra in ([], ["--translate", "0.25,-0.125"], ["--rotate", "90"]):
+        done = run("generate", "--seeds", "1", "--trunc", "1", *extra, *TINY, alias_free_path)
+        assert done.exit_code == 0, done.output
+        assert done.stderr == ""
+        pictures.append(read_image("out/seed0001.png"))
+    still, moved, turned = pictures
+    step = 2 / 255 + 1e-6
+    assert (moved[..., 4:-8, 12:-4] - still[..., 8:-4, 4:-12]).abs().max() <= step
+    difference = turned - torch.rot90(still, 1, (2, 3))
+    assert difference[..., 4:-4, 4:-4].abs().max() <= step
+
+
+def test_a_kind_without_noise_maps_says_so_once_and_goes_on(run, alias_free_path):
+    run("generate", "--seeds", "0-1", "--out", "const", *TINY, alias_free_path)
+    for noise in ("random", "none"):
+        done = run(
+            *("generate", "--seeds", "0-1", "--noise", noise, "--save-latents", "--out", noise),
+            *(*TINY, alias_free_path),
+        )
+        assert done.exit_code == 0, done.output
+        assert len(done.stderr.splitlines()) == 1
+        assert "no noise maps" in done.stderr
+        assert load_latent(f"{noise}/seed0001.pt").noise is None
+        assert torch.equal(read_image(f"{noise}/seed0001.png"), read_image("const/seed0001.png"))
+
+
+def test_rotation_of_configuration_t_is_warned_about(run, tmp_path):
+    path = tmp_path / "t.safetensors"
+    generator = StyleGAN3Generator(w_dim=8, z_dim=8, img_resolution=16, channel_max=4, num_layers=3)
+    save_network(path, generator, provenance={})
+    done = run("generate", "--seeds", "0", "--rotate", "20", *TINY, path)
+    assert done.exit_code == 0, done.output
+    assert "configuration T" in done.stderr
+
+
+def test_other_networks_cannot_be_moved(fails, network_path):
+    for extra in (["--translate", "0.1,0"], ["--rotate", "-5"]):
+        assert "only StyleGAN3" in fails("generate", "--seeds", "0", *extra, *TINY, network_path)
+
+
 # Bad input
+
+
+@pytest.mark.parametrize("translate", ["x", "1", "0,nan", "0,1,2", "0,inf", "99,0", ""])
+def test_translations_that_do_not_parse_are_usage_errors(fails, translate):
+    assert "translate" in fails("generate", "--translate", translate, code=2)
+
+
+@pytest.mark.parametrize("rotate", ["x", "nan", "400"])
+def test_rotations_that_do_not_parse_are_usage_errors(fails, rotate):
+    fails("generate", "--rotate", rotate, code=2)
 
 
 @pytest.mark.parametrize("seeds", ["x", "1-", "-3", "5-2", ""])

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -166,10 +167,10 @@ def test_files_that_are_no_latents_are_one_line(fails, latent_paths, latents, tm
     cases = {
         b"": "empty",
         b"hello": "not a latent",
-        pickle.dumps(Evil()): "not a latent",
+        pickle.dumps(Evil()): "refused, it asks for pathlib.Path.mkdir",
         good.read_bytes()[:500]: "broken",
         (tmp_path / "nan.pt").read_bytes(): "NaN",
-        (tmp_path / "other.pt").read_bytes(): "not a latent",
+        (tmp_path / "other.pt").read_bytes(): "1 vector of 3, but",
     }
     for content, reason in cases.items():
         bad.write_bytes(content)
@@ -200,3 +201,43 @@ def test_a_lost_generator_is_one_line_and_can_be_named(run, fails, latents, netw
     assert "name it with --network" in fails("interpolate", *paths)
     named = ["--network", network_path, "--frames", "2", "--strip"]
     assert run("interpolate", *paths, *named).exit_code == 0
+
+
+# Latents of other projects, and networks from elsewhere
+
+
+def test_latents_of_others_need_a_network_and_are_bound_to_it(run, fails, network_path, network):
+    ws = sample(network, [1, 2]).ws
+    np.savez("a.npz", w=ws[:1].numpy())
+    torch.save({"photo.png": {"latent": ws[1, 0]}}, "b.pt")
+    line = fails("interpolate", "a.npz", "b.pt")
+    assert "a.npz: a latent that ganedit did not write" in line
+    assert "name it with --network" in line
+    options = ["--frames", "2", "--gif", "--save-latents", "--device", "cpu"]
+    result = run("interpolate", "a.npz", "b.pt", "--network", network_path, *options)
+    assert result.exit_code == 0, result.output
+    assert "a.npz: a numpy archive, 1 latent, a vector for each of 6 layers" in result.stderr
+    path = load_latent("out/interpolation.pt")
+    torch.testing.assert_close(path.ws, ws)
+    assert path.fingerprint == network.fingerprint
+
+
+def test_a_latent_of_ours_names_the_generator_for_those_of_others(run, latent_paths, network):
+    torch.save(torch.zeros(1, network.generator.num_ws, 16), "a.pt")
+    result = run("interpolate", "a.pt", latent_paths[0], "--frames", "2", "--gif")
+    assert result.exit_code == 0, result.output
+
+
+def test_a_latent_of_another_shape_says_both(fails, network_path):
+    np.save("latent.npy", np.zeros((18, 512), np.float32))
+    line = fails("interpolate", "latent.npy", "3", "--network", network_path)
+    assert "latent.npy: 18 vectors of 512, but" in line
+    assert "takes 6 of 16" in line
+
+
+def test_what_a_latent_names_is_never_fetched(fails, latents, tmp_path, monkeypatch):
+    monkeypatch.setenv("GANEDIT_CACHE", str(tmp_path / "cache"))
+    save_latent("a.pt", replace(latents[0], network="https://example.org/net.pkl"))
+    line = fails("interpolate", "a.pt", "3")
+    assert "https://example.org/net.pkl is not on this machine" in line
+    assert "name it with --network" in line

@@ -10,11 +10,14 @@ from PIL import Image
 from torch import nn
 
 import ganedit.inversion
+from ganedit.checkpoints import save_network
 from ganedit.cli.project import project as command
 from ganedit.features import VGG16
 from ganedit.features.vgg import LPIPS_LAYERS
+from ganedit.generators import StyleGAN2Generator
 from ganedit.io import load_latent, read_image, to_square, write_image
 from ganedit.losses import PerceptualDistance
+from tests.conftest import make_generator
 
 
 @pytest.fixture(scope="session")
@@ -239,14 +242,44 @@ def test_weights_that_are_missing_or_broken(fails, options, photo, tmp_path, mon
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     message = fails("project", photo, *options)
     assert "vgg16-397923af.pth" in message
-    assert "--vgg-weights" in message
+    assert "--vgg-weights FILE" in message
+    assert "--vgg-weights download" in message
+    assert "--loss pixel" in message
     assert "not a file of plain" in fails("project", photo, *options, "--vgg-weights", photo)
     assert not Path("out").exists()
 
 
+def test_pixels_need_no_weights(run, options, photo, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    result = run("project", photo, *options, "--loss", "pixel")
+    assert result.exit_code == 0, result.output
+    figures = json.loads(Path("out/run.json").read_text())["results"][0]
+    assert (figures["loss"], figures["lpips"]) == ("pixel", None)
+
+
+def test_a_class_is_projected_into(run, quick, photo, class_network_path):
+    arguments = ["--network", class_network_path, "--steps", "2", "--class", "1"]
+    result = run("project", photo, *arguments, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+
+
+def test_a_generator_without_noise_maps_is_said_once(run, photo, quick):
+    config = make_generator().config | {"use_noise": False}
+    save_network("quiet.safetensors", StyleGAN2Generator(**config), provenance={})
+    arguments = ["--network", "quiet.safetensors", "--device", "cpu", "--steps", "2"]
+    result = run("project", photo, *arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("no noise maps; only its latents are optimised") == 1
+    assert load_latent("out/photo.pt").noise is None
+    assert "noise maps" not in run("project", photo, *arguments, "--no-optimize-noise").stderr
+
+
 def test_networks_that_cannot_be_used(fails, quick, photo, class_network_path):
     message = fails("project", photo, "--network", class_network_path, "--device", "cpu")
-    assert "conditional" in message
+    assert "needs a class, 0 to 2; choose one with --class" in message
+    arguments = ["--network", class_network_path, "--device", "cpu"]
+    assert "class 3 does not exist" in fails("project", photo, *arguments, "--class", "3")
+    assert "no classes" in fails("project", photo, "--class", "0", "--device", "cpu")
     assert "no such file" in fails("project", photo, "--network", "absent.safetensors")
     assert "not a network" in fails("project", photo, "--network", photo)
 

@@ -54,8 +54,9 @@ class Case:
         literals = {key: name for name, keys in spec["literals"].items() for key in keys}
         state = {}
         for key, shape, dtype, crc in spec["tensors"]:
-            assert dtype == "float32"
-            if key in literals:
+            if dtype != "float32":  # integers are counters
+                value = np.zeros(shape, dtype=dtype)
+            elif key in literals:
                 value = self.arrays[f"lit/{literals[key]}"].reshape(shape)
             else:
                 value = _draw(key, shape, spec)

@@ -69,7 +69,7 @@ def test_classes_change_the_latent_and_must_exist(class_network_path):
 
 
 def test_an_unconditional_generator_takes_no_class(network):
-    with pytest.raises(GaneditError, match="none"):
+    with pytest.raises(GaneditError, match="no classes"):
         class_label(network, 0)
     with pytest.raises(GaneditError, match="no classes"):
         sample(network, [1], label=[1.0])
@@ -92,7 +92,8 @@ def test_an_endless_truncation_is_a_programming_error(network, psi):
 
 
 def test_a_camera_is_no_class():
-    network = Network(make_generator(c_dim=25), "cameras", "sha256:abc", {"provenance": {}})
+    metadata = {"provenance": {"labels": "cameras"}}
+    network = Network(make_generator(c_dim=25), "cameras", "sha256:abc", metadata)
     for ask in (lambda: class_label(network, 3), lambda: sample(network, [1])):
         with pytest.raises(GaneditError, match="takes cameras of 25 numbers"):
             ask()

@@ -242,13 +242,34 @@ def test_faulty_arguments(generator, planted, perceptual):
 
 
 def test_networks_that_cannot_be_projected_into(planted, perceptual):
-    with pytest.raises(GaneditError, match="conditional"):
-        project(named(make_generator(c_dim=3)), planted[1], perceptual=perceptual)
+    classes = named(make_generator(c_dim=3))
+    with pytest.raises(GaneditError, match="needs a class, 0 to 2; choose one with --class"):
+        project(classes, planted[1], perceptual=perceptual)
+    with pytest.raises(ValueError, match="label: expected 3 numbers, got 2"):
+        project(classes, planted[1], perceptual=perceptual, label=[0, 1])
+    with pytest.raises(GaneditError, match="no classes"):
+        project(named(make_generator()), planted[1], perceptual=perceptual, label=[1])
+    grey = make_generator()
+    grey.img_channels = 1
+    with pytest.raises(GaneditError, match="pictures have 1 channels; photos have 3"):
+        project(named(grey), planted[1], perceptual=perceptual)
     broken = make_generator()
     broken.synthesis.b4.const.fill_(1e38)
     broken.synthesis.b16.torgb.weight.fill_(1e38)
     with pytest.raises(GaneditError, match="not finite"):
         project(named(broken), planted[1], perceptual=perceptual, steps=2)
+
+
+@pytest.mark.parametrize("index", [0, 2])
+def test_a_class_is_where_the_search_starts(planted, perceptual, index):
+    generator = make_generator(c_dim=3)
+    label = [float(index == other) for other in range(3)]
+    settings = {"steps": 1, "candidates": 1, "perceptual": perceptual, "space": "w"}
+    found = project(named(generator), planted[1][:1], label=label, latent_noise=0.0, **settings)
+    z = torch.randn(4000, 16, generator=torch.Generator().manual_seed(1))
+    averages = [generator.map(z, row.expand(4000, -1))[:, 0].mean(dim=0) for row in torch.eye(3)]
+    distances = [float((found.ws[0, 0] - average).norm()) for average in averages]
+    assert distances[index] < 0.2 * min(distances[:index] + distances[index + 1 :])
 
 
 def test_auto_takes_the_clay_space_only_where_it_belongs(generator):

@@ -79,3 +79,15 @@ def test_absent_weights_say_what_to_fetch(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(GaneditError, match=r"fetch https://.*vgg16-397923af.pth and put it at"):
         load_perceptual("lpips")
+
+
+@pytest.mark.parametrize("side", [2, 16, 256, 512])
+def test_pixels_are_compared_at_four_scales_without_weights(side):
+    distance = load_perceptual("pixel")
+    a, b = torch.rand(2, 2, 3, side, side) * 2 - 1
+    maps = distance.encode(a)
+    sides = [max(1, min(side, 256) >> step) for step in range(4)]
+    assert [x.shape[-1] for x in maps] == sides
+    grey = torch.zeros_like(a)
+    torch.testing.assert_close(distance(grey, grey + 0.5), torch.full((2,), 4 * 0.25))
+    assert (distance(a, b) > distance(a, a)).all()

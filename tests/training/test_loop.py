@@ -242,7 +242,9 @@ def test_training_with_labels_shows_them_to_both_networks(tiny, pictures, tmp_pa
     labels = [[f"{i}.png", i % 3] for i in range(10)]
     (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
     result = train(dataclasses.replace(tiny(kimg=0.004), data=folder, conditional=True))
-    assert load_network(result.snapshot, device="cpu").generator.c_dim == 3
+    network = load_network(result.snapshot, device="cpu")
+    assert network.generator.c_dim == 3
+    assert network.metadata["provenance"]["labels"] == "classes"
     with pytest.raises(GaneditError, match="no labels"):
         train(tiny("unlabelled", conditional=True))
 

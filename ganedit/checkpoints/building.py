@@ -1,0 +1,176 @@
+"""From the part of a file to a network: checked first, built afterwards.
+
+A configuration is believed only after the network that it asks for, made without its weights, has
+exactly the tensors that the file holds.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from ganedit.checkpoints.contents import Part
+from ganedit.errors import GaneditError
+from ganedit.generators.base import Generator
+from ganedit.generators.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from ganedit.generators.stylegan3 import StyleGAN3Generator
+
+GENERATORS: dict[str, type[nn.Module]] = {
+    "stylegan2": StyleGAN2Generator,
+    "stylegan3": StyleGAN3Generator,
+}
+# NVlabs trains StyleGAN3 with the discriminator of StyleGAN2.
+DISCRIMINATORS: dict[str, type[nn.Module]] = {
+    "stylegan2": StyleGAN2Discriminator,
+    "stylegan3": StyleGAN2Discriminator,
+}
+
+# A forged configuration must not make a constructor loop for minutes; real ones stay below.
+_LARGEST_NUMBER = 1 << 20
+_LIMITS = {
+    "mapping_layers": 64,
+    "num_layers": 64,
+    "img_resolution": 1 << 13,
+    "margin_size": 1 << 10,
+    "filter_size": 64,
+    "lrelu_upsampling": 16,
+    "conv_kernel": 15,
+}
+
+_CREATORS = (torch.empty, torch.full, torch.ones, torch.rand, torch.randn, torch.zeros)
+
+_AVERAGE_SAMPLES = 10_000
+_AVERAGE_SEED = 123
+
+
+def build_generator(part: Part, path: Path) -> Generator:
+    """Build the generator of a file, in eval mode, frozen, float32 on the CPU.
+
+    Raises:
+        GaneditError: It is of a family that cannot be built, the configuration does not fit the
+            weights, or they are damaged.
+    """
+    network = _build(part, path).eval().requires_grad_(False)
+    generator: Generator = network  # type: ignore[assignment]  # the registry holds Generators
+    if not part.has_average:
+        _estimate_average(generator)
+    return generator
+
+
+def build_discriminator(part: Part, path: Path) -> nn.Module:
+    """Build the discriminator of a file, trainable, float32 on the CPU.
+
+    Raises:
+        GaneditError: As `build_generator`.
+    """
+    return _build(part, path)
+
+
+def skeleton(part: Part, path: Path) -> nn.Module:
+    """Return the network of a part without its weights, after comparing it with the file.
+
+    Raises:
+        GaneditError: It cannot be built, or has other tensors than the file.
+    """
+    registry = GENERATORS if part.role == "generator" else DISCRIMINATORS
+    kind = registry.get(part.architecture)
+    if kind is None:
+        raise GaneditError(
+            f"{path}: holds a {part.architecture} {part.role}, which this ganedit can describe"
+            f" (ganedit inspect) but not run; it runs {', '.join(registry)}"
+        )
+    check_config(path, part.config)
+    try:
+        # At least one byte an element; what a converter adds (noise maps) is in the rest.
+        with torch.random.fork_rng(devices=[]), _Unfilled(2 * path.stat().st_size + (1 << 20)):
+            network = kind(**part.config)
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise GaneditError(f"{path}: configuration does not build ({_line(error)})") from error
+    _compare(path, part, {key: value.shape for key, value in network.state_dict().items()})
+    return network
+
+
+def check_config(path: Path, config: Mapping[str, Any]) -> None:
+    """Check that no value of a configuration is absurd.
+
+    Raises:
+        GaneditError: One is.
+    """
+    for name, value in config.items():
+        if isinstance(value, (list, tuple, dict)):
+            fits = len(json.dumps(value)) <= 4096
+        elif isinstance(value, (int, float)):
+            limit = _LIMITS.get(name, _LARGEST_NUMBER)
+            fits = math.isfinite(value) and abs(value) <= limit
+        else:
+            fits = value is None or (isinstance(value, str) and len(value) <= 256)
+        if not fits:
+            raise GaneditError(f"{path}: configuration {name:.40} = {value!r:.40} is out of range")
+
+
+def _compare(path: Path, part: Part, wanted: Mapping[str, torch.Size]) -> None:
+    """Compare the tensors that a network has with those of the file."""
+    got = part.shapes()
+    if got.keys() != wanted.keys():
+        odd = min(got.keys() ^ wanted.keys())
+        fault = "missing" if odd in wanted else "unexpected"
+        raise GaneditError(f"{path}: {fault} tensor {part.name}.{odd:.80}")
+    for key, shape in wanted.items():
+        if got[key] != shape:
+            raise GaneditError(
+                f"{path}: {part.name}.{key}: expected shape {list(shape)}, got {list(got[key])}"
+            )
+
+
+class _Unfilled(TorchFunctionMode):
+    """While active, tensors that random numbers would fill are allocated and left alone.
+
+    The system gives no memory to what is never written, so that a network without its weights costs
+    next to nothing; a state dict fills it later. What is asked for in sum is limited all the same.
+    """
+
+    def __init__(self, elements: int) -> None:
+        super().__init__()
+        self._left = elements
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _CREATORS:
+            sizes = args[0] if args and isinstance(args[0], (list, tuple)) else args
+            self._left -= math.prod(size for size in sizes if isinstance(size, int))
+            if self._left < 0:
+                raise ValueError("it asks for more weights than the file holds")
+            func = torch.empty if func is torch.randn else func
+        if func is torch.Tensor.contiguous:
+            return torch.empty_like(*args, **kwargs)
+        return func(*args, **kwargs)
+
+
+def _build(part: Part, path: Path) -> nn.Module:
+    network = skeleton(part, path)
+    state = part.load()
+    for key, value in state.items():
+        if not bool(torch.isfinite(value).all()):
+            raise GaneditError(f"{path}: {part.name}.{key} holds values that are not finite")
+    network.load_state_dict(state)
+    return network
+
+
+@torch.no_grad()
+def _estimate_average(generator: Generator) -> None:
+    """Fill in the average latent, as the tools of files without one do, but with a fixed seed."""
+    stream = torch.Generator().manual_seed(_AVERAGE_SEED)
+    z = torch.randn(_AVERAGE_SAMPLES, generator.z_dim, generator=stream)
+    generator.w_avg.copy_(generator.map(z)[:, 0].mean(dim=0))
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error's text, short enough for one line of a terminal."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]

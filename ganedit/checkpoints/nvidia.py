@@ -1,0 +1,556 @@
+"""Networks that NVlabs' PyTorch code bases pickle: which a file holds, and how to build them.
+
+Such a network is a tree of records, one a module, each with the module's attributes. What decides
+the numbers is read from the attributes, because the defaults of constructor arguments differ
+between the code bases and tools change attributes later; only what no attribute tells is taken
+from the arguments. An argument of unknown meaning is an error, never ignored.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganedit.checkpoints.contents import Contents, Part, Stored, count_parameters, plain, text
+from ganedit.errors import GaneditError
+from ganedit.io.safe_pickle import Record
+from ganedit.io.stored import StoredTensor
+
+_PERSISTENT = "torch_utils.persistence"
+_NETWORKS = ("G_ema", "G", "D")
+_MOST_MODULES = 10_000
+_DEEPEST = 32
+
+# Arguments that change speed or memory, or how training goes on, but no number of the network.
+_NEUTRAL = ("num_fp16_res", "fused_modconv_default", "fp16_channels_last", "use_fp16")
+_SIZES = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
+_MAPPING = (
+    "num_layers",
+    "embed_features",
+    "layer_features",
+    "activation",
+    "lr_multiplier",
+    "w_avg_beta",
+)
+_SYNTHESIS = (
+    "channel_base",
+    "channel_max",
+    "architecture",
+    "resample_filter",
+    "conv_clamp",
+    "kernel_size",
+    "use_noise",
+    "activation",
+    *_NEUTRAL,
+)
+_ALIAS_FREE = {
+    "channel_base": 32768,
+    "channel_max": 512,
+    "num_layers": 14,
+    "num_critical": 2,
+    "first_cutoff": 2,
+    "first_stopband": 2**2.1,
+    "last_stopband_rel": 2**0.3,
+    "margin_size": 10,
+    "output_scale": 0.25,
+    "conv_kernel": 3,
+    "filter_size": 6,
+    "lrelu_upsampling": 2,
+    "use_radial_filters": False,
+    "conv_clamp": 256,
+    "magnitude_ema_beta": 0.999,
+}
+_DISCRIMINATOR = (
+    "c_dim",
+    "img_resolution",
+    "img_channels",
+    "architecture",
+    "channel_base",
+    "channel_max",
+    "num_fp16_res",
+    "conv_clamp",
+    "cmap_dim",
+    "block_kwargs",
+    "mapping_kwargs",
+    "epilogue_kwargs",
+)
+
+
+def recognise(value: Any) -> Contents | None:
+    """Return what a file of NVlabs' PyTorch projects holds; None if it is none.
+
+    Args:
+        value: Plain data of the file: a dict with ``G``, ``D`` and ``G_ema``, of which any may be
+            missing or None, or one network that a tool has pickled on its own.
+
+    Raises:
+        GaneditError: It is one, but a network has options that ganedit does not know.
+    """
+    if _is_network(value):
+        name = "D" if "b4" in _Module(value, "").children else "G"
+        value = {name: value}
+    if not isinstance(value, dict):
+        return None
+    networks = {name: value[name] for name in _NETWORKS if _is_network(value.get(name))}
+    if not networks:
+        return None
+    modules = {name: _Module(record, name) for name, record in networks.items()}
+    generators = [_generator(name, modules[name]) for name in ("G_ema", "G") if name in modules]
+    training = {}
+    if isinstance(value.get("training_set_kwargs"), dict):
+        training["training_set_kwargs"] = plain(value["training_set_kwargs"])
+    training |= {f"{name} arguments": plain(m.arguments()) for name, m in modules.items()}
+    critic, others = _critic(modules.get("D"), needed=not generators)
+    return Contents(
+        family=_family(modules),
+        generator=generators[0] if generators else None,
+        raw_generator=generators[1] if len(generators) > 1 else None,
+        discriminator=critic,
+        training=training,
+        others=(*others, *_others(value)),
+    )
+
+
+def _is_network(value: Any) -> bool:
+    return isinstance(value, Record) and value.kind.module == _PERSISTENT
+
+
+class _Module:
+    """One pickled module: its attributes, its tensors and its submodules."""
+
+    def __init__(self, record: Record, path: str) -> None:
+        self.kind = text(record.kind.name, length=60)
+        self.path = path
+        self.state = _dict(record.state)
+        self._record = record
+        self.children: dict[str, Record] = {
+            text(name): child
+            for name, child in _dict(self.state.get("_modules")).items()
+            if isinstance(child, Record)
+        }
+
+    def child(self, name: str) -> "_Module":
+        """Return a submodule.
+
+        Raises:
+            GaneditError: There is none of this name.
+        """
+        if name not in self.children:
+            raise GaneditError(
+                f"{self.path}: a {self.kind} without {name}; its kind of network is not known"
+            )
+        return _Module(self.children[name], f"{self.path}.{name}")
+
+    def named(self, start: str) -> list["_Module"]:
+        """Return the submodules whose name is ``start`` and a number, in their order."""
+        found = [n for n in self.children if n.startswith(start) and n[len(start) :].isdecimal()]
+        return [self.child(name) for name in found]
+
+    def own_tensors(self) -> dict[str, StoredTensor]:
+        """Return the parameters and persistent buffers of this module alone."""
+        held = {**_dict(self.state.get("_parameters")), **_dict(self.state.get("_buffers"))}
+        left_out = self.state.get("_non_persistent_buffers_set")
+        left_out = left_out if isinstance(left_out, (set, frozenset, list)) else ()
+        return {
+            text(name): tensor
+            for name, tensor in held.items()
+            if isinstance(tensor, StoredTensor) and name not in left_out
+        }
+
+    def tensors(self) -> dict[str, Stored]:
+        """Return all tensors under their state-dict keys.
+
+        Raises:
+            GaneditError: The tree is deeper or larger than any network.
+        """
+        found: dict[str, Stored] = {}
+        pending = [("", self, 0)]
+        for _ in range(_MOST_MODULES):
+            if not pending:
+                return found
+            prefix, module, depth = pending.pop()
+            if depth > _DEEPEST:
+                break
+            found |= {prefix + name: tensor for name, tensor in module.own_tensors().items()}
+            pending += [
+                (f"{prefix}{name}.", _Module(child, f"{self.path}.{name}"), depth + 1)
+                for name, child in reversed(module.children.items())
+            ]
+        raise GaneditError(f"{self.path}: its modules are nested too deep, or without end")
+
+    def arguments(self, names: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the constructor arguments; ``names`` are those of the positional ones.
+
+        Raises:
+            GaneditError: They are no arguments.
+        """
+        args, kwargs = self.state.get("_init_args", ()), self.state.get("_init_kwargs", {})
+        if not isinstance(args, tuple) or not isinstance(kwargs, dict):
+            raise GaneditError(f"{self.path}: its constructor arguments are damaged")
+        if names and len(args) > len(names):
+            raise GaneditError(
+                f"{self.path}: expected at most {len(names)} positional arguments, got {len(args)}"
+            )
+        return {**dict(zip(names, args, strict=False)), **{text(k): v for k, v in kwargs.items()}}
+
+
+def _dict(value: Any) -> dict[Any, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """What the convolutions of a network have in common."""
+
+    activation: Any
+    conv_clamp: Any
+    use_noise: Any = True
+
+
+def _generator(name: str, module: _Module) -> Part:
+    """Return a generator of any family, as a part named ``name``."""
+    if "backbone" in module.children:
+        return _triplane(name, module)
+    synthesis = module.child("synthesis")
+    build = _alias_free_config if "input" in synthesis.children else _generator_config
+    config = build(module)
+    tensors = module.tensors()
+    has_average = "mapping.w_avg" in tensors
+    return Part(
+        name=name,
+        role="generator",
+        architecture="stylegan3" if "input" in synthesis.children else "stylegan2",
+        config=config,
+        stored=tensors,
+        convert=partial(_converted, w_dim=None if has_average else config["w_dim"]),
+        has_average=has_average,
+    )
+
+
+def _converted(tensors: Mapping[str, Tensor], *, w_dim: int | None) -> dict[str, Tensor]:
+    """Return our state dict; ``w_dim`` is that of a generator whose file has no average."""
+    state = {
+        key: torch.outer(value, value)  # the original keeps long filters separated
+        if key.endswith("resample_filter") and value.ndim == 1
+        else value
+        for key, value in tensors.items()
+    }
+    if w_dim is not None:
+        state["mapping.w_avg"] = torch.zeros(w_dim)
+    return state
+
+
+def _generator_config(module: _Module) -> dict[str, Any]:
+    """Return the arguments of our StyleGAN2 generator."""
+    arguments = module.arguments([*_SIZES, "mapping_kwargs", "synthesis_kwargs"])
+    mapping_arguments = _options(arguments, "mapping_kwargs", module)
+    # stylegan2-ada-pytorch nests the options of the synthesis, stylegan3 has them flat.
+    options = {**_options(arguments, "synthesis_kwargs", module), **arguments}
+    _refuse_unknown(options, (*_SIZES, *_SYNTHESIS), module)
+    if options.get("kernel_size", 3) != 3:
+        raise GaneditError(f"{module.path}: kernel_size {_short(options['kernel_size'])}, not 3")
+    synthesis = module.child("synthesis")
+    blocks = synthesis.named("b")
+    layer = _common_layer(blocks, ("conv0", "conv1"), ("torgb",))
+    sizes = _sizes(module, arguments)
+    return {
+        **sizes,
+        **_mapping_config(module, mapping_arguments, sizes["w_dim"]),
+        **_channels(options, module),
+        "architecture": _common(blocks, "architecture", options.get("architecture", "skip")),
+        "resample_filter": _taps(options.get("resample_filter", [1, 3, 3, 1]), module),
+        "use_noise": layer.use_noise,
+        "activation": layer.activation,
+        "conv_clamp": layer.conv_clamp,
+    }
+
+
+def _sizes(module: _Module, arguments: Mapping[str, Any]) -> dict[str, int]:
+    return {
+        name: _whole(module, name, module.state.get(name, arguments.get(name))) for name in _SIZES
+    }
+
+
+def _channels(options: Mapping[str, Any], module: _Module) -> dict[str, int]:
+    return {
+        "channel_base": _whole(module, "channel_base", options.get("channel_base", 32768)),
+        "channel_max": _whole(module, "channel_max", options.get("channel_max", 512)),
+    }
+
+
+def _mapping_config(module: _Module, arguments: Mapping[str, Any], w_dim: int) -> dict[str, Any]:
+    """Return the arguments of our networks that concern the mapping."""
+    _refuse_unknown(arguments, _MAPPING, module)
+    mapping = module.child("mapping")
+    layers = mapping.named("fc")
+    config: dict[str, Any] = {"mapping_layers": len(layers)}
+    if layers:
+        first = layers[0]
+        rate = first.state.get("bias_gain", arguments.get("lr_multiplier", 0.01))
+        config["mapping_lr_multiplier"] = _number(mapping, "lr_multiplier", rate)
+        config["mapping_activation"] = _common(layers, "activation", "lrelu")
+        width = _rows(first)
+        config["mapping_features"] = None if len(layers) == 1 or width == w_dim else width
+    if "embed" in mapping.children:
+        width = _rows(mapping.child("embed"))
+        config["embed_features"] = None if width == w_dim else width
+    beta = mapping.state.get("w_avg_beta")
+    if beta is not None:
+        config["w_avg_beta"] = _number(mapping, "w_avg_beta", beta)
+    return config
+
+
+def _rows(layer: _Module) -> int:
+    weight = layer.own_tensors().get("weight")
+    if weight is None or len(weight.shape) != 2:
+        raise GaneditError(f"{layer.path}: a linear layer without a weight")
+    return weight.shape[0]
+
+
+def _common_layer(
+    blocks: Sequence[_Module], activated: Sequence[str], others: Sequence[str] = ()
+) -> _Layer:
+    """Return what the convolutions of the blocks share; ``others`` have no activation."""
+    layers = [b.child(name) for b in blocks for name in activated if name in b.children]
+    clamped = layers + [b.child(name) for b in blocks for name in others if name in b.children]
+    clamp = _common(clamped, "conv_clamp", None)
+    return _Layer(
+        activation=_common(layers, "activation", "lrelu"),
+        conv_clamp=None if clamp is None else _number(clamped[0], "conv_clamp", clamp),
+        use_noise=_common(layers, "use_noise", True) is not False,
+    )
+
+
+def _common(modules: Iterable[_Module], name: str, default: Any) -> Any:
+    """Return an attribute that must be the same in all modules.
+
+    Raises:
+        GaneditError: It is not, or it is neither a number nor a text.
+    """
+    found = default
+    for index, module in enumerate(modules):
+        value = module.state.get(name, default)
+        if value is not None and not isinstance(value, (bool, int, float, str)):
+            raise GaneditError(f"{module.path}: {name} is {_short(value)}, not an option")
+        if index and value != found:
+            raise GaneditError(
+                f"{module.path}: {name} is {_short(value)}, in other layers {_short(found)};"
+                " expected one value in all"
+            )
+        found = value
+    return found
+
+
+def _alias_free_config(module: _Module) -> dict[str, Any]:
+    """Return the arguments of our StyleGAN3 generator."""
+    arguments = module.arguments([*_SIZES, "mapping_kwargs"])
+    mapping_arguments = _options(arguments, "mapping_kwargs", module)
+    _refuse_unknown(arguments, (*_SIZES, *_ALIAS_FREE, *_NEUTRAL), module)
+    synthesis = module.child("synthesis")
+    layers = [synthesis.child(n) for n in synthesis.children if n.startswith("L")]
+    options: dict[str, Any] = {}
+    for name, default in _ALIAS_FREE.items():
+        given = synthesis.state.get(name, arguments.get(name, default))
+        if name in ("conv_clamp", "magnitude_ema_beta"):
+            given = _common(layers, name, given)
+        options[name] = _option_like(module, name, given, default)
+    sizes = _sizes(module, arguments)
+    mapping = _mapping_config(module, mapping_arguments, sizes["w_dim"])
+    if mapping.get("mapping_features") or mapping.get("embed_features"):
+        raise GaneditError(f"{module.path}: mapping layers of another width than w_dim")
+    if mapping.get("mapping_activation", "lrelu") != "lrelu":
+        raise GaneditError(f"{module.path}: mapping layers with {mapping['mapping_activation']}")
+    kept = ("mapping_layers", "mapping_lr_multiplier", "w_avg_beta")
+    return {**sizes, **{key: mapping[key] for key in kept if key in mapping}, **options}
+
+
+def _option_like(module: _Module, name: str, value: Any, default: Any) -> Any:
+    """Return an option with the type of its default."""
+    if value is None and name == "conv_clamp":
+        return None
+    if isinstance(default, bool):
+        if not isinstance(value, (bool, int)):
+            raise GaneditError(
+                f"{module.path}: {name}: expected a truth value, got {_short(value)}"
+            )
+        return bool(value)
+    if isinstance(default, int) and name not in ("conv_clamp", "first_cutoff"):
+        return _whole(module, name, value)
+    return _number(module, name, value)
+
+
+def _critic(module: _Module | None, *, needed: bool) -> tuple[Part | None, list[str]]:
+    """Return the discriminator, or what to say of one that cannot be used."""
+    if module is None:
+        return None, []
+    if module.kind != "Discriminator":  # EG3D's reads two pictures, others read features
+        return None, [_described("discriminator", module)]
+    try:
+        return _discriminator(module), []
+    except GaneditError as error:
+        if needed:
+            raise
+        return None, [f"a discriminator that cannot be used ({error})"]
+
+
+def _discriminator(module: _Module) -> Part:
+    """Return a StyleGAN2 discriminator, which StyleGAN3 is trained with, too."""
+    arguments = module.arguments(_DISCRIMINATOR)
+    _refuse_unknown(arguments, _DISCRIMINATOR, module)
+    block = _options(arguments, "block_kwargs", module)
+    epilogue = _options(arguments, "epilogue_kwargs", module)
+    mapping_arguments = _options(arguments, "mapping_kwargs", module)
+    freezing = ("activation", "resample_filter", "freeze_layers", *_NEUTRAL)
+    _refuse_unknown(block, freezing, module)
+    _refuse_unknown(epilogue, ("mbstd_group_size", "mbstd_num_channels", "activation"), module)
+    blocks = [b for b in module.named("b") if not b.path.endswith(".b4")]
+    last = module.child("b4")
+    layer = _common_layer(blocks, ("fromrgb", "conv0", "conv1"))
+    final = [last.child(name) for name in ("fromrgb", "conv", "fc") if name in last.children]
+    clamp = last.child("conv").state.get("conv_clamp", layer.conv_clamp)
+    if blocks and clamp != layer.conv_clamp:
+        raise GaneditError(f"{last.path}: conv_clamp {_short(clamp)} differs from the other blocks")
+    config: dict[str, Any] = {
+        **{
+            name: _whole(module, name, module.state.get(name, arguments.get(name)))
+            for name in ("c_dim", "img_resolution", "img_channels")
+        },
+        **_channels(arguments, module),
+        "architecture": _common(blocks, "architecture", arguments.get("architecture", "resnet")),
+        "resample_filter": _taps(block.get("resample_filter", [1, 3, 3, 1]), module),
+        "activation": layer.activation,
+        "epilogue_activation": _common(final, "activation", "lrelu"),
+        "conv_clamp": layer.conv_clamp,
+        **_statistics(last),
+    }
+    frozen = _whole(module, "freeze_layers", block.get("freeze_layers", 0))
+    config["freeze_layers"] = max(0, min(frozen, sum(len(b.children) for b in blocks)))
+    if "mapping" in module.children:
+        width = _rows(last.child("out"))
+        config["cmap_dim"] = width
+        mapping = _mapping_config(module, mapping_arguments, width)
+        config |= {key: entry for key, entry in mapping.items() if key != "w_avg_beta"}
+    return Part("D", "discriminator", "stylegan2", config, module.tensors(), _without_average)
+
+
+def _without_average(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return _converted(tensors, w_dim=None)
+
+
+def _statistics(epilogue: _Module) -> dict[str, Any]:
+    """Return the options of the minibatch statistics."""
+    if "mbstd" not in epilogue.children:
+        return {"mbstd_num_channels": 0}
+    layer = epilogue.child("mbstd")
+    group = layer.state.get("group_size")
+    return {
+        "mbstd_group_size": None if group is None else _whole(layer, "group_size", group),
+        "mbstd_num_channels": _whole(layer, "num_channels", layer.state.get("num_channels", 1)),
+    }
+
+
+def _triplane(name: str, module: _Module) -> Part:
+    """Return an EG3D generator, which is described but cannot be built yet."""
+    order = [*_SIZES, "sr_num_fp16_res", "mapping_kwargs", "rendering_kwargs", "sr_kwargs"]
+    config = plain(module.arguments(order))
+    for attribute in ("neural_rendering_resolution", "rendering_kwargs"):
+        if attribute in module.state:
+            config[attribute] = plain(module.state[attribute])
+    config["num_ws"] = plain(module.child("backbone").state.get("num_ws"))
+    axes = (
+        module.child("renderer").state.get("plane_axes") if "renderer" in module.children else None
+    )
+    if isinstance(axes, StoredTensor) and axes.shape == (3, 3, 3):
+        config["plane_axes"] = axes.load().tolist()
+    return Part(name, "generator", "triplane", config, module.tensors())
+
+
+def _family(modules: Mapping[str, _Module]) -> str:
+    """Return the code base that the networks come from."""
+    generator = modules.get("G_ema") or modules.get("G")
+    if generator is not None and "backbone" in generator.children:
+        return "eg3d"
+    if generator is not None and "input" in generator.child("synthesis").children:
+        return "stylegan3"
+    if generator is None:
+        layer = modules["D"].child("b4").child("conv") if "b4" in modules["D"].children else None
+    else:
+        layer = generator.child("synthesis").child("b4").child("conv1")
+    # Only the later code base keeps the channel counts as attributes.
+    later = layer is None or "in_channels" in layer.state
+    return "stylegan2 (stylegan3 repository)" if later else "stylegan2-ada-pytorch"
+
+
+def _others(value: Mapping[Any, Any]) -> list[str]:
+    """Return what else is in the file."""
+    found = []
+    for key, item in value.items():
+        if key in (*_NETWORKS, "training_set_kwargs") or item is None:
+            continue
+        if key == "augment_pipe" and isinstance(item, Record):
+            p = _Module(item, "augment_pipe").own_tensors().get("p")
+            strength = f" (p = {p.load().item():.3g})" if p is not None and p.shape == () else ""
+            found.append(f"augmentation pipe{strength}")
+        elif _is_network(item):
+            found.append(_described(text(key), _Module(item, text(key))))
+        else:
+            found.append(f"{text(key)}: {text(item, length=60)}")
+    return found
+
+
+def _described(name: str, module: _Module) -> str:
+    return f"{name} {module.kind} ({count_parameters(module.tensors().values())})"
+
+
+def _options(arguments: dict[str, Any], name: str, module: _Module) -> dict[str, Any]:
+    """Take an option dict out of the arguments."""
+    options = arguments.pop(name, None)
+    if options is None:
+        return {}
+    if not isinstance(options, dict):
+        raise GaneditError(f"{module.path}: {name} is {_short(options)}, not a set of options")
+    return {text(key): value for key, value in options.items()}
+
+
+def _refuse_unknown(options: Mapping[str, Any], known: Iterable[str], module: _Module) -> None:
+    for name, value in options.items():
+        if name not in known:
+            raise GaneditError(
+                f"{module.path}: option {name:.60} = {_short(value)} of its {module.kind} is"
+                " unknown here; the network would not give its own numbers"
+            )
+
+
+def _number(module: _Module, name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise GaneditError(f"{module.path}: {name}: expected a number, got {_short(value)}")
+    return value
+
+
+def _whole(module: _Module, name: str, value: Any) -> int:
+    number = _number(module, name, value)
+    if number != number or abs(number) > 1 << 53 or number != int(number):
+        raise GaneditError(f"{module.path}: {name}: expected a whole number, got {_short(value)}")
+    return int(number)
+
+
+def _taps(value: Any, module: _Module) -> list[Any]:
+    """Return the taps of a resampling filter as a list, or a list of lists."""
+    if value is None:
+        return [1]
+    if isinstance(value, StoredTensor) and 1 <= len(value.shape) <= 2 and value.numel <= 4096:
+        return value.load().tolist()
+    rows = value if isinstance(value, (list, tuple)) else [value]
+    flat = [tap for row in rows for tap in (row if isinstance(row, (list, tuple)) else [row])]
+    if not 0 < len(flat) <= 4096:
+        raise GaneditError(f"{module.path}: resample_filter {_short(value)} is no filter")
+    for tap in flat:
+        _number(module, "resample_filter", tap)
+    return [list(row) if isinstance(row, (list, tuple)) else row for row in rows]
+
+
+def _short(value: Any) -> str:
+    return f"{plain(value, depth=2)!r:.60}"

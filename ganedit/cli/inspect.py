@@ -1,0 +1,76 @@
+"""``ganedit inspect``: what a network file holds."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from ganedit.cli import console
+from ganedit.errors import GaneditError
+
+
+def inspect(
+    source: Annotated[
+        str, typer.Argument(metavar="NAME|FILE|URL", help="A network file of any family.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
+) -> None:
+    """Tell what a network file holds, without reading its weights or running anything in it.
+
+    Family, sizes, channels, parameters, the training options that it tells, its SHA-256, what else
+    is in it, and what it wanted to be run. The exit code is 1 if it wanted something run.
+
+    Example: ganedit inspect clay
+    """
+    from ganedit.checkpoints import describe, open_checkpoint
+    from ganedit.cli.sources import locate_network
+
+    checkpoint = open_checkpoint(locate_network(source), describe_refused=True)
+    facts = describe(checkpoint)
+    if as_json:
+        console.emit_json(facts)
+    else:
+        for name, value in _lines(facts):
+            typer.echo(f"{console.one_line(name):<16}{console.one_line(value)}")
+    if checkpoint.refused:
+        raise GaneditError(f"{checkpoint.path}: refused, {facts['why']}")
+
+
+def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield names and texts, in the order in which a reader asks."""
+    yield "file", facts["file"]
+    yield "size", f"{facts['bytes']:,} bytes ({facts['container']})"
+    yield "SHA-256", facts["sha256"]
+    yield "family", facts["family"]
+    if "architecture" in facts:
+        yield from _generator_lines(facts)
+    for network in facts["networks"]:
+        label = f"{network['role']}, {network['parameters']:,} parameters, {network['dtype']}"
+        yield network["name"], label
+    for title in ("training", "provenance"):
+        for name, value in facts[title].items():
+            yield title, f"{name} = {_short(value)}"
+    for other in facts["others"]:
+        yield "also in it", other
+    for name in facts["refused"]:
+        yield "refused", name
+    yield "usable", "yes" if facts["usable"] else f"no: {facts['why']}"
+
+
+def _generator_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "architecture", facts["architecture"]
+    side, colours = facts["img_resolution"], facts["img_channels"]
+    yield "pictures", f"{side} x {side}, {colours} channels"
+    yield "latents", f"z {facts['z_dim']}, w {facts['num_ws']} x {facts['w_dim']}"
+    yield "labels", f"{facts['c_dim']} numbers" if facts["c_dim"] else "none"
+    yield "average latent", facts["average"]
+    channels = ", ".join(f"{size}: {count}" for size, count in facts["channels"].items())
+    yield "channels", channels or "unknown"
+    for name, value in facts["config"].items():
+        if name not in facts:
+            yield "option", f"{name} = {_short(value)}"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 160 else f"{text[:157]}..."
