@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 from ganedit.version import __version__
 
 if TYPE_CHECKING:
-    from ganedit.checkpoints import Network, save_network
+    from ganedit.checkpoints import (
+        Network,
+        convert,
+        describe,
+        open_checkpoint,
+        save_network,
+    )
     from ganedit.checkpoints import load_network as load
     from ganedit.data.clayheads import render, sample_factors
     from ganedit.editing import combine, interpolate, mix, sample, synthesize
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
         image_grid,
         load_latent,
         read_image,
+        read_latent,
         save_latent,
         to_square,
         write_gif,
@@ -40,14 +47,18 @@ _HOMES = {
     "Latent": ("ganedit.io", "Latent"),
     "Network": ("ganedit.checkpoints", "Network"),
     "combine": ("ganedit.editing", "combine"),
+    "convert": ("ganedit.checkpoints", "convert"),
+    "describe": ("ganedit.checkpoints", "describe"),
     "image_grid": ("ganedit.io", "image_grid"),
     "interpolate": ("ganedit.editing", "interpolate"),
     "load": ("ganedit.checkpoints", "load_network"),
     "load_latent": ("ganedit.io", "load_latent"),
     "load_perceptual": ("ganedit.losses", "load_perceptual"),
     "mix": ("ganedit.editing", "mix"),
+    "open_checkpoint": ("ganedit.checkpoints", "open_checkpoint"),
     "project": ("ganedit.inversion", "project"),
     "read_image": ("ganedit.io", "read_image"),
+    "read_latent": ("ganedit.io", "read_latent"),
     "render": ("ganedit.data.clayheads", "render"),
     "sample": ("ganedit.editing", "sample"),
     "sample_factors": ("ganedit.data.clayheads", "sample_factors"),
@@ -66,14 +77,18 @@ __all__ = [
     "Network",
     "__version__",
     "combine",
+    "convert",
+    "describe",
     "image_grid",
     "interpolate",
     "load",
     "load_latent",
     "load_perceptual",
     "mix",
+    "open_checkpoint",
     "project",
     "read_image",
+    "read_latent",
     "render",
     "sample",
     "sample_factors",

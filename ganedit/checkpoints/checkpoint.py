@@ -19,7 +19,8 @@ _FAMILIES: tuple[Callable[[Any], Contents | None], ...] = (
     rosinality.recognise,
 )
 _KNOWN = (
-    "stylegan2-ada-pytorch, stylegan3, StyleGAN2 of TensorFlow, rosinality, genforce, pSp, e4e, SAM"
+    "ganedit, stylegan2-ada-pytorch, stylegan3, eg3d, StyleGAN2 of TensorFlow, rosinality,"
+    " Cartoon-StyleGAN, genforce, pSp, e4e, SAM, StyleCLIP"
 )
 
 
@@ -90,7 +91,7 @@ def open_checkpoint(path: str | Path, *, describe_refused: bool = False) -> Chec
         raise GaneditError(f"{path}: {error}") from error
     if contents is None:
         pickled.trusted()
-        raise GaneditError(f"{path}: {_unknown(value)}; known families: {_KNOWN}, ganedit")
+        raise GaneditError(f"{path}: {_unknown(value)}; known families: {_KNOWN}")
     return Checkpoint(path, pickled.container, contents, pickled.refused)
 
 

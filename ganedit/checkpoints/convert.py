@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,7 +77,7 @@ def convert(
         )
         found = _probe(build_generator(again.generator, partial), critic)
         differences.extend(float((a - b).abs().max()) for a, b in zip(probe, found, strict=True))
-        if not max(differences) <= TOLERANCE:
+        if not all(difference <= TOLERANCE for difference in differences):  # NaN is no proof
             raise GaneditError(
                 f"{path}: not written, because its pictures would differ by up to"
                 f" {max(differences):.2g} (pictures are in [-1, 1]);"
@@ -96,13 +97,13 @@ def _writer(
 ) -> tuple[Callable[[Path], None], list[str]]:
     """Return what writes the new file, and what that file cannot say."""
     if to == "safetensors":
-        provenance = _provenance(checkpoint)
-        return (
-            lambda path: save_network(
-                path, generator, discriminator=discriminator, provenance=provenance
-            ),
-            [],
+        write = partial(
+            save_network,
+            generator=generator,
+            discriminator=discriminator,
+            provenance=_provenance(checkpoint),
         )
+        return write, _left_behind(checkpoint, with_raw=True)
     try:
         content = _rosinality_content(checkpoint, generator, discriminator)
     except GaneditError as error:
@@ -110,8 +111,20 @@ def _writer(
     limits = [f"rosinality's own code differs: {limit}" for limit in rosinality_limits(generator)]
     clamp = getattr(discriminator, "config", {}).get("conv_clamp")
     if clamp is not None:
-        limits.append(f"its discriminator has no limit on magnitudes (conv_clamp {clamp})")
-    return lambda path: _save_torch(path, content), limits
+        limits.append(
+            f"rosinality's own code differs: its discriminator has no limit (conv_clamp {clamp})"
+        )
+    limits += _left_behind(checkpoint, with_raw=discriminator is None)
+    return partial(_save_torch, content=content), limits
+
+
+def _left_behind(checkpoint: Checkpoint, *, with_raw: bool) -> list[str]:
+    """Return what of a file does not go into the new one; ``with_raw`` counts the raw generator."""
+    left = list(checkpoint.contents.others)
+    raw = checkpoint.contents.raw_generator
+    if raw is not None and with_raw:
+        left.insert(0, f"{raw.name}, the generator under training, beside its average")
+    return [f"left behind: {what}" for what in left]
 
 
 def _rosinality_content(

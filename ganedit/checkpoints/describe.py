@@ -1,17 +1,21 @@
 """What can be said of a network file without reading its weights."""
 
 import re
-from pathlib import Path
 from typing import Any
 
-from ganedit.checkpoints.building import GENERATORS, skeleton
+from torch import nn
+
+from ganedit.checkpoints.building import skeleton
 from ganedit.checkpoints.checkpoint import Checkpoint
 from ganedit.checkpoints.contents import Part
 from ganedit.errors import GaneditError
 from ganedit.io.files import file_digest
+from ganedit.io.safe_pickle import asked_for
 
-_SIZES = ("img_resolution", "img_channels", "z_dim", "w_dim", "c_dim", "num_ws")
-_LAYER = re.compile(r"synthesis\.(?:b(\d+)\.conv1|L\d+_(\d+)_\d+)\.weight")
+SIZES = ("img_resolution", "img_channels", "z_dim", "w_dim", "c_dim", "num_ws")
+"""The facts that are sizes of the generator."""
+
+_LAYER = re.compile(r"(?:backbone\.)?synthesis\.(?:b(\d+)\.conv1|(L\d+_\d+)_\d+)\.weight")
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -23,10 +27,10 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     Returns:
         ``file``, ``bytes``, ``sha256``, ``container``, ``family``; of the generator
         ``architecture``, ``img_resolution``, ``img_channels``, ``z_dim``, ``w_dim``, ``c_dim``,
-        ``num_ws``, ``channels`` (picture or feature size to channels), ``config`` and ``average``
-        (``stored`` or ``estimated``); ``networks`` (name, role, parameters and dtype of each);
-        ``training``, ``provenance``, ``others``, ``refused``; ``usable`` and, when it is false,
-        ``why`` not.
+        ``num_ws``, ``channels`` (resolution, or StyleGAN3's layer and its size, to channels),
+        ``config`` and ``average`` (``stored`` or ``estimated``); ``networks`` (name, role,
+        parameters and dtype of each); ``training``, ``provenance``, ``others``, ``refused``;
+        ``usable`` and, when it is false, ``why`` not.
     """
     contents = checkpoint.contents
     facts: dict[str, Any] = {
@@ -36,40 +40,43 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "container": checkpoint.container,
         "family": contents.family,
     }
-    parts = [contents.generator, contents.raw_generator, contents.discriminator]
-    problem = _problem(checkpoint)
-    if contents.generator is not None:
-        facts |= _generator(contents.generator, checkpoint.path, built=problem is None)
-    facts["networks"] = [
-        _network(part, checkpoint.path, built=problem is None) for part in parts if part is not None
-    ]
+    problems: list[str] = []
+    if checkpoint.refused:
+        problems.append(asked_for(checkpoint.refused))
+    networks = []
+    for part in (contents.generator, contents.raw_generator, contents.discriminator):
+        if part is None:
+            continue
+        built, problem = _built(checkpoint, part)
+        if part is contents.generator:
+            problems += problem
+            facts |= _generator(part, built)
+        networks.append(_network(part, built))
+    if contents.generator is None:
+        problems.append("it holds no generator")
+    facts["networks"] = networks
     facts["training"] = contents.training
     facts["provenance"] = contents.provenance
     facts["others"] = list(contents.others)
     facts["refused"] = list(checkpoint.refused)
-    facts["usable"] = problem is None
-    if problem is not None:
-        facts["why"] = problem
+    facts["usable"] = not problems
+    if problems:
+        facts["why"] = problems[0]
     return facts
 
 
-def _problem(checkpoint: Checkpoint) -> str | None:
-    """Return why the file cannot be used as a generator, or None."""
-    if checkpoint.refused:
-        return f"it asks for {', '.join(checkpoint.refused[:6])}, which is never run"
+def _built(checkpoint: Checkpoint, part: Part) -> tuple[nn.Module | None, list[str]]:
+    """Return a network without its weights, or why there is none."""
     try:
-        skeleton(checkpoint.generator, checkpoint.path)
+        return skeleton(part, checkpoint.path), []
     except GaneditError as error:
-        return str(error).removeprefix(f"{checkpoint.path}: ")
-    return None
+        return None, [str(error).removeprefix(f"{checkpoint.path}: ")]
 
 
-def _generator(part: Part, path: Path, *, built: bool) -> dict[str, Any]:
+def _generator(part: Part, built: nn.Module | None) -> dict[str, Any]:
     """Return the sizes of a generator: of the network itself, or as the file tells them."""
-    network = skeleton(part, path) if built else None
     sizes = {
-        name: getattr(network, name) if network is not None else part.config.get(name)
-        for name in _SIZES
+        name: part.config.get(name) if built is None else getattr(built, name) for name in SIZES
     }
     channels = {}
     for key, shape in part.shapes().items():
@@ -85,12 +92,12 @@ def _generator(part: Part, path: Path, *, built: bool) -> dict[str, Any]:
     }
 
 
-def _network(part: Part, path: Path, *, built: bool) -> dict[str, Any]:
+def _network(part: Part, built: nn.Module | None) -> dict[str, Any]:
     dtypes = sorted({str(t.dtype).removeprefix("torch.") for t in part.stored.values()})
-    if built and part.architecture in GENERATORS:
-        parameters = sum(p.numel() for p in skeleton(part, path).parameters())
-    else:  # buffers included, since nothing tells them apart
+    if built is None:  # buffers included, since nothing tells them apart
         parameters = sum(shape.numel() for shape in part.shapes().values())
+    else:
+        parameters = sum(parameter.numel() for parameter in built.parameters())
     return {
         "name": part.name,
         "role": part.role,

@@ -51,7 +51,8 @@ def generate(
         str,
         typer.Option(
             metavar="X,Y",
-            help="Move what a StyleGAN3 network draws to the right and down, in picture widths.",
+            help="Move what a StyleGAN3 network draws to the right and down, in picture widths;"
+            " saved latents do not hold it.",
         ),
     ] = "0,0",
     rotate: Annotated[
@@ -86,7 +87,8 @@ def generate(
     columns = _grid_columns(grid, len(numbers)) if grid else 0
     shift = _parse_translation(translate)
 
-    from ganedit.editing import class_label, sample, synthesize
+    from ganedit.checkpoints import class_label
+    from ganedit.editing import sample, synthesize
     from ganedit.io import OutputFolder
 
     suffixes = [".png", ".pt"] if save_latents else [".png"]

@@ -18,7 +18,8 @@ def inspect(
     """Tell what a network file holds, without reading its weights or running anything in it.
 
     Family, sizes, channels, parameters, the training options that it tells, its SHA-256, what else
-    is in it, and what it wanted to be run. The exit code is 1 if it wanted something run.
+    is in it, whether commands can use it, and what it wanted to be run. The exit code is 1 if it
+    wanted something run.
 
     Example: ganedit inspect clay
     """
@@ -58,16 +59,18 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _generator_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    from ganedit.checkpoints.describe import SIZES
+
     yield "architecture", facts["architecture"]
     side, colours = facts["img_resolution"], facts["img_channels"]
     yield "pictures", f"{side} x {side}, {colours} channels"
-    yield "latents", f"z {facts['z_dim']}, w {facts['num_ws']} x {facts['w_dim']}"
+    yield "latents", f"z {facts['z_dim']}, w {facts['num_ws'] or '?'} x {facts['w_dim']}"
     yield "labels", f"{facts['c_dim']} numbers" if facts["c_dim"] else "none"
     yield "average latent", facts["average"]
     channels = ", ".join(f"{size}: {count}" for size, count in facts["channels"].items())
     yield "channels", channels or "unknown"
     for name, value in facts["config"].items():
-        if name not in facts:
+        if name not in SIZES:
             yield "option", f"{name} = {_short(value)}"
 
 

@@ -1,4 +1,4 @@
-"""Latents as commands take them: files, or seeds that are sampled on the spot."""
+"""Networks and latents as commands take them: names, files, addresses, seeds."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -78,7 +78,8 @@ def open_latents(
         GaneditError: A file is no latent, its generator is gone or unknown, they do not belong
             together, or the class does not exist.
     """
-    from ganedit.editing import class_label, fill_noise, sample
+    from ganedit.checkpoints import class_label
+    from ganedit.editing import fill_noise, sample
     from ganedit.io import read_latent
 
     read = {source: read_latent(source) for source in sources if not _is_seeds(source)}

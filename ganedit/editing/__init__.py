@@ -1,6 +1,5 @@
 """Edits of latents: interpolation, style mixing, and the way from seeds to pictures."""
 
-from ganedit.checkpoints import class_label
 from ganedit.editing.interpolate import (
     MAX_FRAMES,
     Easing,
@@ -24,7 +23,6 @@ __all__ = [
     "Mode",
     "NoiseMode",
     "check_fits",
-    "class_label",
     "combine",
     "ease",
     "fill_noise",

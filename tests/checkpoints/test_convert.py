@@ -11,6 +11,7 @@ from ganedit.checkpoints import (
 )
 from ganedit.errors import GaneditError
 from ganedit.generators import StyleGAN2Discriminator
+from tests.checkpoints.foreign import write_nvidia
 from tests.conftest import make_generator
 
 
@@ -62,3 +63,12 @@ def test_provenance_survives_or_tells_the_origin(snapshot, tmp_path):
     told = open_checkpoint(tmp_path / "b.safetensors").contents.provenance
     assert (told["converted_from"], told["family"]) == ("a.pt", "rosinality")
     assert open_checkpoint(tmp_path / "c.safetensors").contents.provenance == {"images": 7}
+
+
+def test_a_pickle_goes_to_rosinality_and_to_safetensors_unchanged(tmp_path):
+    source = open_checkpoint(write_nvidia(tmp_path / "a.pkl", make_generator()))
+    first = convert(source, tmp_path / "b.pt", to="rosinality")
+    second = convert(open_checkpoint(first.path), tmp_path / "c.safetensors", to="safetensors")
+    assert (first.image_difference, second.image_difference) == (0, 0)
+    marks = {load_network(p, device="cpu").fingerprint for p in (source.path, second.path)}
+    assert len(marks) == 1

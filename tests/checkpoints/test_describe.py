@@ -9,8 +9,10 @@ import torch
 from conformance_cases import Case
 
 from ganedit.checkpoints import describe, open_checkpoint, save_network
+from ganedit.checkpoints.rosinality import discriminator_to_rosinality
 from ganedit.errors import GaneditError
-from ganedit.generators import StyleGAN2Discriminator
+from ganedit.generators import StyleGAN2Discriminator, StyleGAN3Generator
+from tests.checkpoints.foreign import arrays, nvidia_arguments, write_stylegan3
 from tests.conftest import make_generator
 
 
@@ -52,6 +54,45 @@ def test_a_generator_that_does_not_fit_its_weights_is_described_as_unusable(snap
     facts = describe(checkpoint)
     assert not facts["usable"]
     assert facts["why"].startswith("generator.")
+
+
+def test_layers_of_stylegan3_are_told_one_by_one(tmp_path):
+    generator = StyleGAN3Generator(
+        z_dim=16, w_dim=16, img_resolution=16, channel_base=256, channel_max=16, num_layers=4
+    )
+    facts = describe(open_checkpoint(write_stylegan3(tmp_path / "t.pkl", generator)))
+    names = generator.synthesis.layer_names
+    assert facts["channels"] == {
+        name.rpartition("_")[0]: int(name.rpartition("_")[2]) for name in names
+    }
+    assert facts["usable"]
+
+
+def test_a_discriminator_alone_is_no_generator(tmp_path):
+    critic = StyleGAN2Discriminator(img_resolution=16, channel_base=128, channel_max=8)
+    path = tmp_path / "d.pt"
+    torch.save({"d": discriminator_to_rosinality(critic)}, path)
+    facts = describe(open_checkpoint(path))
+    assert [network["role"] for network in facts["networks"]] == ["discriminator"]
+    assert (facts["usable"], facts["why"]) == (False, "it holds no generator")
+
+
+def test_a_file_that_asks_for_code_is_described_and_not_used(tmp_path):
+    path = tmp_path / "evil.pkl"
+    generator = make_generator()
+    net = nvlabs_pickle.Net(arrays(generator), nvidia_arguments(generator))
+    writer = nvlabs_pickle.Maker("1.7", "numpy.core.multiarray", "cpu", False)
+    content = {
+        "G_ema": nvlabs_pickle.network(writer, "stylegan2-ada", net),
+        "extra": nvlabs_pickle.Call(nvlabs_pickle.Global("posix", "system"), ("touch canary",)),
+    }
+    path.write_bytes(nvlabs_pickle.dumps(content, 4))
+    with pytest.raises(GaneditError, match=r"refused, it asks for posix.system"):
+        open_checkpoint(path)
+    facts = describe(open_checkpoint(path, describe_refused=True))
+    assert facts["refused"] == ["posix.system"]
+    assert (facts["img_resolution"], facts["num_ws"], facts["usable"]) == (16, 6, False)
+    assert "posix.system" in facts["why"]
 
 
 def test_files_of_no_known_family_are_told_by_what_they_hold(tmp_path):

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ganedit.checkpoints import Network, load_network
-from ganedit.editing import class_label, sample, synthesize
+from ganedit.checkpoints import Network, class_label, load_network
+from ganedit.editing import sample, synthesize
 from ganedit.errors import GaneditError
 from tests.conftest import make_generator
 
