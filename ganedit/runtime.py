@@ -1,5 +1,6 @@
 """Devices, number formats and seeds."""
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -11,11 +12,14 @@ from ganedit.errors import GaneditError
 def resolve_device(device: str = "auto") -> torch.device:
     """Return the device that ``device`` names; ``auto`` prefers CUDA, then MPS, then the CPU.
 
+    Where that is CUDA, float32 becomes float32 there for the whole process, not TF32.
+
     Raises:
         GaneditError: The name is unknown to torch, or the device is not available here.
     """
     if device == "auto":
         if torch.cuda.is_available():
+            _refuse_tf32()
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
@@ -25,7 +29,22 @@ def resolve_device(device: str = "auto") -> torch.device:
         raise GaneditError(
             f"device {device!r} is not available here; use auto, cpu, cuda, cuda:0 or mps"
         ) from error
+    if resolved.type == "cuda":
+        _refuse_tf32()
     return resolved
+
+
+def _refuse_tf32() -> None:
+    """Compute float32 convolutions and products on CUDA in float32.
+
+    cuDNN's convolutions use TF32 by default, with the 10 bits of half precision: pictures are then
+    1e-3 off the CPU's and the references'. Who wants speed has autocast.
+    """
+    with warnings.catch_warnings():
+        # torch 2.9 recommends its newer settings; after those, reading these flags is an error.
+        warnings.simplefilter("ignore", UserWarning)
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def seeded_normal(

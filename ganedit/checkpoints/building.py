@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from ganedit.checkpoints.contents import Part
+from ganedit.checkpoints.contents import Part, plain, text
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
 from ganedit.generators.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
@@ -32,9 +32,10 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
 
 # A forged configuration must not make a constructor loop for minutes; real ones stay below.
 _LARGEST_NUMBER = 1 << 20
+_LONGEST_OPTION = 4096  # characters
 _LIMITS = {
     "mapping_layers": 64,
-    "num_layers": 64,
+    "num_layers": 32,
     "img_resolution": 1 << 13,
     "margin_size": 1 << 10,
     "filter_size": 64,
@@ -46,6 +47,7 @@ _CREATORS = (torch.empty, torch.full, torch.ones, torch.rand, torch.randn, torch
 
 _AVERAGE_SAMPLES = 10_000
 _AVERAGE_SEED = 123
+_LABEL_ENTRIES = 1 << 24  # of the labels in memory at a time
 
 
 def build_generator(part: Part, path: Path) -> Generator:
@@ -103,23 +105,34 @@ def check_config(path: Path, config: Mapping[str, Any]) -> None:
     """
     for name, value in config.items():
         if isinstance(value, (list, tuple, dict)):
-            fits = len(json.dumps(value)) <= 4096
+            fits = _is_short(value)
         elif isinstance(value, (int, float)):
-            limit = _LIMITS.get(name, _LARGEST_NUMBER)
-            fits = math.isfinite(value) and abs(value) <= limit
+            fits = abs(value) <= _LIMITS.get(name, _LARGEST_NUMBER)  # never true of nan
         else:
             fits = value is None or (isinstance(value, str) and len(value) <= 256)
         if not fits:
-            raise GaneditError(f"{path}: configuration {name:.40} = {value!r:.40} is out of range")
+            shown = f"{plain(value, depth=2)!r:.40}"  # Python shows no number of 5000 digits
+            raise GaneditError(f"{path}: configuration {text(name)} = {shown} is out of range")
+
+
+def _is_short(value: Any) -> bool:
+    """Return whether an option can be written as JSON, in a few lines."""
+    try:
+        return len(json.dumps(value)) <= _LONGEST_OPTION
+    except (TypeError, ValueError, RecursionError):
+        return False
 
 
 def _compare(path: Path, part: Part, wanted: Mapping[str, torch.Size]) -> None:
     """Compare the tensors that a network has with those of the file."""
-    got = part.shapes()
+    try:
+        got = part.shapes
+    except GaneditError as error:
+        raise GaneditError(f"{path}: {part.name}: {error}") from error
     if got.keys() != wanted.keys():
         odd = min(got.keys() ^ wanted.keys())
         fault = "missing" if odd in wanted else "unexpected"
-        raise GaneditError(f"{path}: {fault} tensor {part.name}.{odd:.80}")
+        raise GaneditError(f"{path}: {fault} tensor {part.name}.{text(odd)}")
     for key, shape in wanted.items():
         if got[key] != shape:
             raise GaneditError(
@@ -165,10 +178,22 @@ def _build(part: Part, path: Path) -> nn.Module:
 
 @torch.no_grad()
 def _estimate_average(generator: Generator) -> None:
-    """Fill in the average latent, as the tools of files without one do, but with a fixed seed."""
+    """Fill in the average latent, as the tools of files without one do, but with a fixed seed.
+
+    Of a conditional generator it is the average over classes, each as likely as any other.
+    """
     stream = torch.Generator().manual_seed(_AVERAGE_SEED)
     z = torch.randn(_AVERAGE_SAMPLES, generator.z_dim, generator=stream)
-    generator.w_avg.copy_(generator.map(z)[:, 0].mean(dim=0))
+    if generator.c_dim == 0:
+        generator.w_avg.copy_(generator.map(z)[:, 0].mean(dim=0))
+        return
+    classes = torch.randint(generator.c_dim, [_AVERAGE_SAMPLES], generator=stream)
+    rows = max(1, _LABEL_ENTRIES // generator.c_dim)
+    total = torch.zeros_like(generator.w_avg)
+    for some, chosen in zip(z.split(rows), classes.split(rows), strict=True):
+        c = nn.functional.one_hot(chosen, generator.c_dim).float()
+        total += generator.map(some, c)[:, 0].sum(dim=0)
+    generator.w_avg.copy_(total / _AVERAGE_SAMPLES)
 
 
 def _line(error: BaseException) -> str:

@@ -7,7 +7,14 @@ first part of the key. The ``decoder`` is rosinality's generator.
 from collections.abc import Mapping
 from typing import Any
 
-from ganedit.checkpoints.contents import Contents, count_parameters, plain, text
+from ganedit.checkpoints.contents import (
+    Contents,
+    count_parameters,
+    leftover,
+    plain,
+    text,
+    without_parallel,
+)
 from ganedit.checkpoints.rosinality import generator_part, holds_generator
 from ganedit.io.stored import StoredTensor
 
@@ -47,17 +54,17 @@ def recognise(value: Any) -> Contents | None:
         if isinstance(item, (int, float)):
             training[text(key)] = plain(item)
         else:
-            others.append(f"{text(key)}: {text(item, length=60)}")
+            others.append(leftover(key, item))
     generator = None if decoder is None else generator_part(_DECODER, decoder, average)
     return Contents(family=family, generator=generator, training=training, others=tuple(others))
 
 
 def _by_network(state: Mapping[Any, Any]) -> dict[str, dict[str, Any]]:
-    """Split a state dict by the first part of its keys, which DataParallel may have prefixed."""
+    """Split a state dict by the first part of its keys."""
     networks: dict[str, dict[str, Any]] = {}
-    for key, tensor in state.items():
+    for key, tensor in without_parallel(state).items():
         if isinstance(key, str):
-            name, _, rest = key.removeprefix("module.").partition(".")
+            name, _, rest = key.partition(".")
             networks.setdefault(name, {})[rest] = tensor
     return networks
 

@@ -9,6 +9,7 @@ from ganedit.checkpoints import bundles, genforce, nvidia, rosinality, tensorflo
 from ganedit.checkpoints.contents import Contents, Part
 from ganedit.checkpoints.native import is_safetensors, read_native
 from ganedit.errors import GaneditError
+from ganedit.io.files import read_start
 from ganedit.io.torch_files import open_pickled
 
 _FAMILIES: tuple[Callable[[Any], Contents | None], ...] = (
@@ -78,7 +79,7 @@ def open_checkpoint(path: str | Path, *, describe_refused: bool = False) -> Chec
         GaneditError: The file cannot be read, is broken, is of no known family, or asks for code.
     """
     path = Path(path)
-    start = _read_start(path)
+    start = read_start(path, 16)
     if is_safetensors(start):
         return Checkpoint(path, "safetensors", read_native(path))
     pickled = open_pickled(path)
@@ -93,17 +94,6 @@ def open_checkpoint(path: str | Path, *, describe_refused: bool = False) -> Chec
         pickled.trusted()
         raise GaneditError(f"{path}: {_unknown(value)}; known families: {_KNOWN}")
     return Checkpoint(path, pickled.container, contents, pickled.refused)
-
-
-def _read_start(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            start = file.read(16)
-    except OSError as error:
-        raise GaneditError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if not start:
-        raise GaneditError(f"{path}: is empty")
-    return start
 
 
 def _recognise(value: Any) -> Contents | None:

@@ -4,10 +4,13 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
+
+from ganedit.errors import GaneditError
 
 _LONGEST_TEXT = 1000
 _MOST_VALUES = 1000
@@ -34,6 +37,8 @@ class Stored(Protocol):
         """Return a stand-in of the same shape and type without numbers."""
         ...
 
+
+MOST_TENSORS = 4096  # StyleGAN2 at 1024 pixels has 200, with its encoder SAM's bundle 1400
 
 _SMALL = 1 << 14  # entries
 
@@ -74,8 +79,24 @@ class Part:
     convert: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = _unchanged
     has_average: bool = True
 
+    def __post_init__(self) -> None:
+        """Check the tensors' number and types.
+
+        Raises:
+            GaneditError: No network has so many, or such.
+        """
+        if len(self.stored) > MOST_TENSORS:
+            raise GaneditError(
+                f"{self.name}: expected at most {MOST_TENSORS} tensors, got {len(self.stored)}"
+            )
+        for key, tensor in self.stored.items():
+            if not tensor.dtype.is_floating_point:
+                kind = str(tensor.dtype).removeprefix("torch.")
+                raise GaneditError(f"{self.name}.{text(key)}: holds {kind}, where weights are real")
+
+    @cached_property
     def shapes(self) -> dict[str, torch.Size]:
-        """Return the shapes of our state dict, without reading weights."""
+        """The shapes of our state dict; no weight is read for them."""
         converted = self.convert({key: _stand_in(tensor) for key, tensor in self.stored.items()})
         return {key: tensor.shape for key, tensor in converted.items()}
 
@@ -146,6 +167,21 @@ def text(value: Any, *, length: int = 80) -> str:
     found = plain(value, depth=0)
     found = found if isinstance(found, str) else str(found)
     return "".join(c if c.isprintable() else " " for c in found[:length])
+
+
+def leftover(key: Any, value: Any) -> str:
+    """Return what to say of an entry of a file that is not read, in one line."""
+    if isinstance(value, Mapping) and {"state", "param_groups"} <= value.keys():
+        return f"{text(key)}: optimizer state"
+    return f"{text(key)}: {text(value, length=60)}"
+
+
+def without_parallel(state: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return a state dict without the prefix that DataParallel gives all its keys."""
+    prefix = "module."
+    if not all(isinstance(key, str) and key.startswith(prefix) for key in state):
+        return dict(state)
+    return {key.removeprefix(prefix): value for key, value in state.items()}
 
 
 def count_parameters(tensors: Iterable[Any]) -> str:

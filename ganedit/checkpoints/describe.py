@@ -3,11 +3,12 @@
 import re
 from typing import Any
 
+import torch
 from torch import nn
 
 from ganedit.checkpoints.building import skeleton
 from ganedit.checkpoints.checkpoint import Checkpoint
-from ganedit.checkpoints.contents import Part
+from ganedit.checkpoints.contents import Part, plain
 from ganedit.errors import GaneditError
 from ganedit.io.files import file_digest
 from ganedit.io.safe_pickle import asked_for
@@ -55,8 +56,8 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     if contents.generator is None:
         problems.append("it holds no generator")
     facts["networks"] = networks
-    facts["training"] = contents.training
-    facts["provenance"] = contents.provenance
+    facts["training"] = plain(contents.training)
+    facts["provenance"] = plain(contents.provenance)
     facts["others"] = list(contents.others)
     facts["refused"] = list(checkpoint.refused)
     facts["usable"] = not problems
@@ -73,13 +74,22 @@ def _built(checkpoint: Checkpoint, part: Part) -> tuple[nn.Module | None, list[s
         return None, [str(error).removeprefix(f"{checkpoint.path}: ")]
 
 
+def _shapes(part: Part) -> dict[str, torch.Size]:
+    """Return the shapes of the weights; none where the file's own cannot be converted."""
+    try:
+        return part.shapes
+    except GaneditError:
+        return {}
+
+
 def _generator(part: Part, built: nn.Module | None) -> dict[str, Any]:
     """Return the sizes of a generator: of the network itself, or as the file tells them."""
     sizes = {
-        name: part.config.get(name) if built is None else getattr(built, name) for name in SIZES
+        name: plain(part.config.get(name)) if built is None else getattr(built, name)
+        for name in SIZES
     }
     channels = {}
-    for key, shape in part.shapes().items():
+    for key, shape in _shapes(part).items():
         match = _LAYER.fullmatch(key)
         if match:
             channels[match[1] or match[2]] = int(shape[0])
@@ -87,7 +97,7 @@ def _generator(part: Part, built: nn.Module | None) -> dict[str, Any]:
         "architecture": part.architecture,
         **sizes,
         "channels": channels,
-        "config": part.config,
+        "config": plain(part.config),
         "average": "stored" if part.has_average else "estimated",
     }
 
@@ -95,7 +105,7 @@ def _generator(part: Part, built: nn.Module | None) -> dict[str, Any]:
 def _network(part: Part, built: nn.Module | None) -> dict[str, Any]:
     dtypes = sorted({str(t.dtype).removeprefix("torch.") for t in part.stored.values()})
     if built is None:  # buffers included, since nothing tells them apart
-        parameters = sum(shape.numel() for shape in part.shapes().values())
+        parameters = sum(shape.numel() for shape in _shapes(part).values())
     else:
         parameters = sum(parameter.numel() for parameter in built.parameters())
     return {

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganedit.checkpoints.contents import Contents, Part, Stored, text
-from ganedit.checkpoints.rosinality import channel_rule
+from ganedit.checkpoints.contents import Contents, Part, Stored, leftover, text
+from ganedit.checkpoints.rosinality import channel_options
 from ganedit.errors import GaneditError
 from ganedit.io.stored import StoredTensor
 from ganedit.ops import setup_filter
@@ -32,9 +32,7 @@ def recognise(value: Any) -> Contents | None:
     if not names:
         return None
     parts = [_part(name, value[name]) for name in names]
-    others = [
-        f"{text(key)}: {text(item, length=60)}" for key, item in value.items() if key not in names
-    ]
+    others = [leftover(key, item) for key, item in value.items() if key not in names]
     return Contents(
         family="genforce",
         generator=parts[0],
@@ -79,7 +77,7 @@ def _config(name: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
         "img_channels": state["synthesis.b4.torgb.bias"].shape[0],
         "mapping_layers": layers,
         "mapping_features": None if width == w_dim or layers == 1 else width,
-        **channel_rule(channels, name),
+        **channel_options(channels),
     }
 
 

@@ -6,54 +6,36 @@ constructor arguments and the provenance, so no other file is needed and nothing
 """
 
 import json
-import struct
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from ganedit.checkpoints.building import GENERATORS, check_config
-from ganedit.checkpoints.contents import Contents, Part
+from ganedit.checkpoints.contents import Contents, Part, plain
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
 from ganedit.io.files import write_bytes
+from ganedit.io.stored import (
+    MAX_DIMENSIONS,
+    Broken,
+    Flaw,
+    Storage,
+    StoredTensor,
+    Window,
+    open_window,
+    shown,
+)
 
 FORMAT = "ganedit-network"
 VERSION = 1
 
-_LARGEST_HEADER = 100_000_000  # bytes; the library refuses more, too, but reads the length first
+_LARGEST_HEADER = 1 << 22  # bytes; the largest networks need a fortieth
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class SafeTensor:
-    """A tensor that is still in its safetensors file."""
-
-    path: Path
-    key: str
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-
-    def load(self) -> Tensor:
-        """Return the tensor.
-
-        Raises:
-            GaneditError: The file has changed or is damaged.
-        """
-        try:
-            with safe_open(self.path, framework="pt") as file:
-                return file.get_tensor(self.key).clone()  # clone: the file is only mapped
-        except (SafetensorError, OSError) as error:
-            raise GaneditError(f"{self.path}: damaged weights ({_line(error)})") from error
-
-    def meta(self) -> Tensor:
-        """Return a stand-in of the same shape and type without numbers."""
-        return torch.empty(self.shape, dtype=self.dtype, device="meta")
 
 
 def is_safetensors(start: bytes) -> bool:
@@ -85,8 +67,8 @@ def read_native(path: Path) -> Contents:
         family="ganedit",
         generator=part("generator", header["config"]),
         discriminator=None if critic is None else part("discriminator", critic),
-        provenance=header["provenance"],
-        others=tuple(f"tensor {key:.80}" for key in strays),
+        provenance=plain(header["provenance"]),
+        others=tuple(f"tensor {shown(key, longest=80)}" for key in strays),
     )
 
 
@@ -152,26 +134,79 @@ def _prefixed(prefix: str, network: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def _read_header(path: Path) -> tuple[dict[str, str], dict[str, SafeTensor]]:
+# The container, read here because the library reads any header whole, and lets a file map its
+# tensors only, which would have to be copied and checked against a file cut short meanwhile.
+
+
+def _read_header(path: Path) -> tuple[dict[str, str], dict[str, StoredTensor]]:
     """Return the metadata and the tensors of a safetensors file."""
+    window = open_window(path)
     try:
-        with path.open("rb") as start:
-            length = struct.unpack("<Q", start.read(8).ljust(8, b"\0"))[0]
-        if length > min(_LARGEST_HEADER, path.stat().st_size):
-            raise GaneditError(
-                f"{path}: not a readable safetensors file (it declares a header of {length} bytes)"
-            )
-        with safe_open(path, framework="pt") as file:
-            tensors = {}
-            for key in file.keys():  # noqa: SIM118  # safe_open is no mapping
-                view = file.get_slice(key)
-                dtype = _DTYPES.get(view.get_dtype())
-                if dtype is None:
-                    raise GaneditError(f"{path}: {key:.80} holds {view.get_dtype()}, not weights")
-                tensors[key] = SafeTensor(path, key, tuple(view.get_shape()), dtype)
-            return file.metadata() or {}, tensors
-    except (SafetensorError, OSError) as error:
-        raise GaneditError(f"{path}: not a readable safetensors file ({_line(error)})") from error
+        return _parse_header(window)
+    except Flaw as flaw:
+        raise GaneditError(f"{path}: not a readable safetensors file ({flaw})") from flaw
+
+
+def _parse_header(window: Window) -> tuple[dict[str, str], dict[str, StoredTensor]]:
+    length = int.from_bytes(window.read(0, min(8, window.length)), "little")
+    if length > min(_LARGEST_HEADER, window.length - 8):
+        raise Broken(f"it declares a header of {length} bytes")
+    try:
+        header = json.loads(window.read(8, length).decode(), object_pairs_hook=_without_repeats)
+    except (ValueError, RecursionError) as error:
+        raise Broken("its header is not valid JSON") from error
+    if not isinstance(header, dict):
+        raise Broken("its header is no table")
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(type(v) is str for v in metadata.values()):
+        raise Broken("its metadata are no table of texts")
+    data = window.window(8 + length, window.length - 8 - length)
+    spans = {key: _span(key, entry) for key, entry in header.items()}
+    # Side by side: overlapping tensors could be loaded to many times the size of the file.
+    end = 0
+    for start, stop in sorted(spans.values()):
+        if start != end:
+            raise Broken("its tensors overlap, or leave bytes out")
+        end = stop
+    if end != data.length:
+        raise Broken(f"its tensors take {end} bytes, it has {data.length}")
+    return metadata, {
+        key: _tensor(key, header[key], data.window(start, stop - start))
+        for key, (start, stop) in spans.items()
+    }
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError("a name occurs twice")
+    return table
+
+
+def _span(key: str, entry: Any) -> tuple[int, int]:
+    """Return where a tensor begins and ends in the data."""
+    span = entry.get("data_offsets") if isinstance(entry, dict) else None
+    if not isinstance(span, list) or len(span) != 2 or any(type(at) is not int for at in span):
+        raise Broken(f"{shown(key)} does not say where it is")
+    if not 0 <= span[0] <= span[1]:
+        raise Broken(f"{shown(key)} ends before it begins")
+    return span[0], span[1]
+
+
+def _tensor(key: str, entry: Mapping[str, Any], window: Window) -> StoredTensor:
+    kind, shape = entry.get("dtype"), entry.get("shape")
+    if not isinstance(kind, str) or kind not in _DTYPES:
+        raise Broken(f"{shown(key)} holds {shown(str(kind), longest=20)}, not weights")
+    if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS:
+        raise Broken(f"{shown(key)} has no proper shape")
+    if any(type(size) is not int or size < 0 for size in shape):
+        raise Broken(f"{shown(key)} has no proper shape")
+    dtype = _DTYPES[kind]
+    if math.prod(shape) * dtype.itemsize != window.length:
+        raise Broken(f"{shown(key)} has another size than its shape says")
+    storage = Storage(dtype, math.prod(shape)).bind(window)
+    stride = tuple(math.prod(shape[index + 1 :]) for index in range(len(shape)))
+    return StoredTensor(dtype, tuple(shape), stride, 0, storage)
 
 
 def _parse_metadata(path: Path, text: str) -> dict[str, Any]:
@@ -206,8 +241,3 @@ def _parse_metadata(path: Path, text: str) -> dict[str, Any]:
         "discriminator": discriminator,
         "provenance": provenance,
     }
-
-
-def _line(error: BaseException) -> str:
-    """The first line of an error's text, short enough for one line of a terminal."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]

@@ -14,13 +14,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganedit.checkpoints.contents import Contents, Part, Stored, count_parameters, plain, text
+from ganedit.checkpoints.contents import (
+    MOST_TENSORS,
+    Contents,
+    Part,
+    Stored,
+    count_parameters,
+    leftover,
+    plain,
+    text,
+)
 from ganedit.errors import GaneditError
+from ganedit.generators.options import LONGEST_FILTER
 from ganedit.io.safe_pickle import Record
 from ganedit.io.stored import StoredTensor
 
 _PERSISTENT = "torch_utils.persistence"
 _NETWORKS = ("G_ema", "G", "D")
+_LARGEST_NUMBER = 1 << 53
 _MOST_MODULES = 10_000
 _DEEPEST = 32
 
@@ -172,14 +183,14 @@ class _Module:
             if not pending:
                 return found
             prefix, module, depth = pending.pop()
-            if depth > _DEEPEST:
+            if depth > _DEEPEST or len(found) > MOST_TENSORS:
                 break
             found |= {prefix + name: tensor for name, tensor in module.own_tensors().items()}
             pending += [
                 (f"{prefix}{name}.", _Module(child, f"{self.path}.{name}"), depth + 1)
                 for name, child in reversed(module.children.items())
             ]
-        raise GaneditError(f"{self.path}: its modules are nested too deep, or without end")
+        raise GaneditError(f"{self.path}: its modules are too many, too deep, or without end")
 
     def arguments(self, names: Sequence[str] = ()) -> dict[str, Any]:
         """Return the constructor arguments; ``names`` are those of the positional ones.
@@ -232,12 +243,12 @@ def _generator(name: str, module: _Module) -> Part:
 
 def _converted(tensors: Mapping[str, Tensor], *, w_dim: int | None) -> dict[str, Tensor]:
     """Return our state dict; ``w_dim`` is that of a generator whose file has no average."""
-    state = {
-        key: torch.outer(value, value)  # the original keeps long filters separated
-        if key.endswith("resample_filter") and value.ndim == 1
-        else value
-        for key, value in tensors.items()
-    }
+    state = dict(tensors)
+    for key, value in tensors.items():
+        if key.endswith("resample_filter") and value.ndim == 1:
+            if value.numel() > LONGEST_FILTER:
+                raise GaneditError(f"{key:.80}: a filter of {value.numel()} taps")
+            state[key] = torch.outer(value, value)  # the original keeps long filters separated
     if w_dim is not None:
         state["mapping.w_avg"] = torch.zeros(w_dim)
     return state
@@ -320,7 +331,7 @@ def _common_layer(
     return _Layer(
         activation=_common(layers, "activation", "lrelu"),
         conv_clamp=None if clamp is None else _number(clamped[0], "conv_clamp", clamp),
-        use_noise=_common(layers, "use_noise", True) is not False,
+        use_noise=_common(layers, "use_noise", True),
     )
 
 
@@ -372,11 +383,7 @@ def _option_like(module: _Module, name: str, value: Any, default: Any) -> Any:
     if value is None and name == "conv_clamp":
         return None
     if isinstance(default, bool):
-        if not isinstance(value, (bool, int)):
-            raise GaneditError(
-                f"{module.path}: {name}: expected a truth value, got {_short(value)}"
-            )
-        return bool(value)
+        return _truth(module, name, value)
     if isinstance(default, int) and name not in ("conv_clamp", "first_cutoff"):
         return _whole(module, name, value)
     return _number(module, name, value)
@@ -464,7 +471,10 @@ def _triplane(name: str, module: _Module) -> Part:
         module.child("renderer").state.get("plane_axes") if "renderer" in module.children else None
     )
     if isinstance(axes, StoredTensor) and axes.shape == (3, 3, 3):
-        config["plane_axes"] = axes.load().tolist()
+        config["plane_axes"] = [
+            [[_number(module, "plane_axes", x) for x in row] for row in plane]
+            for plane in axes.load().tolist()
+        ]
     return Part(name, "generator", "triplane", config, module.tensors())
 
 
@@ -497,7 +507,7 @@ def _others(value: Mapping[Any, Any]) -> list[str]:
         elif _is_network(item):
             found.append(_described(text(key), _Module(item, text(key))))
         else:
-            found.append(f"{text(key)}: {text(item, length=60)}")
+            found.append(leftover(key, item))
     return found
 
 
@@ -527,12 +537,20 @@ def _refuse_unknown(options: Mapping[str, Any], known: Iterable[str], module: _M
 def _number(module: _Module, name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise GaneditError(f"{module.path}: {name}: expected a number, got {_short(value)}")
+    if not abs(value) <= _LARGEST_NUMBER:
+        raise GaneditError(f"{module.path}: {name}: {_short(value)} is no number of a network")
     return value
+
+
+def _truth(module: _Module, name: str, value: Any) -> bool:
+    if not isinstance(value, (bool, int)) or value not in (0, 1):
+        raise GaneditError(f"{module.path}: {name}: expected a truth value, got {_short(value)}")
+    return bool(value)
 
 
 def _whole(module: _Module, name: str, value: Any) -> int:
     number = _number(module, name, value)
-    if number != number or abs(number) > 1 << 53 or number != int(number):
+    if number != int(number):
         raise GaneditError(f"{module.path}: {name}: expected a whole number, got {_short(value)}")
     return int(number)
 
@@ -542,7 +560,7 @@ def _taps(value: Any, module: _Module) -> list[Any]:
     if value is None:
         return [1]
     if isinstance(value, StoredTensor) and 1 <= len(value.shape) <= 2 and value.numel <= 4096:
-        return value.load().tolist()
+        value = value.load().tolist()
     rows = value if isinstance(value, (list, tuple)) else [value]
     flat = [tap for row in rows for tap in (row if isinstance(row, (list, tuple)) else [row])]
     if not 0 < len(flat) <= 4096:

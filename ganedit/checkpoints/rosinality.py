@@ -13,10 +13,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganedit.checkpoints.contents import Contents, Part, Stored, plain, text
+from ganedit.checkpoints.contents import (
+    Contents,
+    Part,
+    Stored,
+    leftover,
+    plain,
+    text,
+    without_parallel,
+)
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
-from ganedit.generators.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from ganedit.generators.stylegan2 import (
+    StyleGAN2Discriminator,
+    StyleGAN2Generator,
+    channel_counts,
+)
 from ganedit.io.stored import StoredTensor
 from ganedit.ops import setup_filter
 
@@ -60,9 +72,7 @@ def recognise(value: Any) -> Contents | None:
     critic = discriminator_part("d", value["d"]) if holds_discriminator(value.get("d")) else None
     if not generators and critic is None:
         return None
-    others = [
-        f"{text(key)}: {_kind(item)}" for key, item in value.items() if key not in _KNOWN_KEYS
-    ]
+    others = [leftover(key, item) for key, item in value.items() if key not in _KNOWN_KEYS]
     if generators and not any(key.startswith("noises.") for key in generators[0].stored):
         others.append(f"no noise maps: drawn with seed {_NOISE_SEED}")
     training = value.get("args")
@@ -81,12 +91,6 @@ def recognise(value: Any) -> Contents | None:
     )
 
 
-def _kind(value: Any) -> str:
-    if isinstance(value, dict) and {"state", "param_groups"} <= value.keys():
-        return "optimizer state"
-    return f"{text(value, length=60)}"
-
-
 def holds_generator(value: Any) -> bool:
     """Return whether a value is a state dict with the names of rosinality's generator."""
     return _has_tensors(value, "style.1.weight", "input.input", "conv1.conv.weight")
@@ -100,8 +104,8 @@ def holds_discriminator(value: Any) -> bool:
 def _has_tensors(value: Any, *names: str) -> bool:
     if not isinstance(value, dict):
         return False
-    found = (value.get(name, value.get(f"module.{name}")) for name in names)
-    return all(isinstance(tensor, StoredTensor) for tensor in found)
+    state = without_parallel(value)
+    return all(isinstance(state.get(name), StoredTensor) for name in names)
 
 
 def generator_part(name: str, state: Mapping[Any, Any], average: Stored | None) -> Part:
@@ -164,19 +168,18 @@ def _part(
 
 
 def _tensors(name: str, state: Mapping[Any, Any]) -> dict[str, Stored]:
-    """Return the tensors of a state dict, without the prefix that DataParallel gives them."""
-    prefix = (
-        "module."
-        if all(isinstance(key, str) and key.startswith("module.") for key in state)
-        else ""
-    )
+    """Return the tensors of a state dict.
+
+    Raises:
+        GaneditError: Something else is among them.
+    """
     stored: dict[str, Stored] = {}
-    for key, tensor in state.items():
+    for key, tensor in without_parallel(state).items():
         if not isinstance(key, str) or not isinstance(tensor, StoredTensor):
             raise GaneditError(f"{name}: {text(key)} is {text(tensor, length=60)}, no tensor")
         if key.endswith(".kernel") and tensor.numel > _LARGEST_FILTER**2:
             raise GaneditError(f"{name}: {text(key)} of shape {list(tensor.shape)} is no filter")
-        stored[key.removeprefix(prefix)] = tensor
+        stored[key] = tensor
     return stored
 
 
@@ -192,7 +195,7 @@ def from_rosinality(
             at zero.
 
     Raises:
-        GaneditError: A tensor is missing or superfluous, or the channel counts follow no rule.
+        GaneditError: A tensor is missing or superfluous.
     """
     source = _Source(g_ema, "rosinality generator")
     w_dim = source["style.1.weight"].shape[0]
@@ -245,7 +248,7 @@ def from_rosinality(
         "mapping_layers": mapping_layers,
         "architecture": "skip",
         "resample_filter": filters.taps,
-        **channel_rule(channels, source.kind),
+        **channel_options(channels),
     }
     return config, state
 
@@ -259,7 +262,7 @@ def discriminator_from_rosinality(
         d: The discriminator's state dict, as the checkpoint holds it under ``d``.
 
     Raises:
-        GaneditError: A tensor is missing or superfluous, or the channel counts follow no rule.
+        GaneditError: A tensor is missing or superfluous.
     """
     source = _Source(d, "rosinality discriminator")
     num_blocks = source.count(r"convs\.(\d+)\.skip\.1\.weight")
@@ -299,7 +302,7 @@ def discriminator_from_rosinality(
         "resample_filter": filters.taps,
         "mbstd_group_size": 4,
         "mbstd_num_channels": 1,
-        **channel_rule(channels, source.kind),
+        **channel_options(channels),
     }
     return config, state
 
@@ -351,7 +354,7 @@ class _NoiseMaps:
             raise GaneditError(
                 f"not a {self._source.kind}: it has no tensor 'noises.noise_{index}'"
             )
-        if self._source["input.input"].is_meta:
+        if any(tensor.is_meta for tensor in self._source.tensors.values()):
             return torch.empty(resolution, resolution, device="meta")
         return torch.randn(resolution, resolution, generator=self._stream)
 
@@ -415,16 +418,16 @@ def _modulated(state: dict[str, Tensor], ours: str, source: _Source, theirs: str
     state[f"{ours}.affine.bias"] = source[f"{theirs}.conv.modulation.bias"]
 
 
-def channel_rule(channels: dict[int, int], kind: str) -> dict[str, int]:
-    """Return channel_base and channel_max that give these channels a resolution.
+def channel_options(channels: dict[int, int]) -> dict[str, Any]:
+    """Return arguments of our networks that give these channels at each resolution.
 
-    Raises:
-        GaneditError: None do; ``kind`` names the network in the error.
+    They are channel_base and channel_max where those can: rosinality's channel multipliers other
+    than 1 and 2 leave 512 channels up to 32 pixels, whatever comes after them.
     """
     channel_max = max(channels.values())
     channel_base = max(resolution * count for resolution, count in channels.items())
     if any(count != min(channel_base // r, channel_max) for r, count in channels.items()):
-        raise GaneditError(f"{kind}: channel counts {channels} follow no rule of StyleGAN2")
+        return {"channels": {str(r): channels[r] for r in sorted(channels)}}
     return {"channel_base": channel_base, "channel_max": channel_max}
 
 
@@ -568,13 +571,11 @@ def rosinality_limits(generator: Generator) -> list[str]:
         found.append(f"its filters have 4 taps, not {len(config['resample_filter'])}")
     if config["img_resolution"] > 1024:
         found.append(f"its pictures have at most 1024 pixels, not {config['img_resolution']}")
-    base, most = config["channel_base"], config["channel_max"]
-    sizes = [4 << k for k in range((config["img_resolution"] // 4).bit_length())]
-    channels = {r: min(base // r, most) for r in sizes}
+    channels = channel_counts(config)
     multiplier = max(1, channels.get(64, 256) // 256)
-    rule = {r: 512 if r <= 32 else 16384 * multiplier // r for r in sizes}
+    rule = {r: 512 if r <= 32 else 16384 * multiplier // r for r in channels}
     if channels != rule:
-        odd = next(r for r in sizes if channels[r] != rule[r])
+        odd = next(r for r in channels if channels[r] != rule[r])
         found.append(f"it has {rule[odd]} channels at {odd} pixels, not {channels[odd]}")
     return found
 

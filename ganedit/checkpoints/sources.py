@@ -7,7 +7,6 @@ SHA-256: an address that once gave one network never silently gives another.
 import contextlib
 import difflib
 import hashlib
-import html
 import json
 import os
 import re
@@ -20,8 +19,9 @@ from ganedit.assets import asset_path, embedded
 from ganedit.checkpoints.native import is_safetensors
 from ganedit.errors import GaneditError
 from ganedit.io.download import START_BYTES, OnBytes, download
-from ganedit.io.files import file_digest, write_bytes
-from ganedit.io.hub import PREFIX, HubFile, fetch_hub_file, parse_hub_file
+from ganedit.io.files import file_digest, read_start, write_bytes
+from ganedit.io.hub import PREFIX, HubFile, cached_hub_file, fetch_hub_file, parse_hub_file
+from ganedit.io.kinds import kind_of
 from ganedit.io.torch_files import pickled_container
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
@@ -175,13 +175,14 @@ def _parse(source: str) -> _Remote:
         parts = urllib.parse.urlsplit(address)
         host = parts.hostname or ""
         host.encode("ascii")
+        host.encode("idna")  # refuses empty and long labels, as the look-up of the name will
         _ = parts.port
+        quoted = urllib.parse.quote(address, safe="%/:=&?~+!$,;'@()*[]")
     except ValueError as error:
         raise GaneditError(f"{source}: not a proper address") from error
     _check_host(source, parts, host, sha256)
-    address = urllib.parse.quote(address, safe="%/:=&?~+!$,;'@()*[]")
-    folder = f"{_safe(host)}-{_short_hash(address)}"
-    return _Remote(address, cache_folder() / folder / _file_name(parts.path), sha256)
+    folder = f"{_safe(host)}-{_short_hash(quoted)}"
+    return _Remote(quoted, cache_folder() / folder / _file_name(parts.path), sha256)
 
 
 def _given_hash(source: str, fragment: str) -> str:
@@ -231,12 +232,17 @@ def _file_name(path: str) -> str:
 
 
 def _present(remote: _Remote, record: _Record | None) -> Path | None:
-    """Return the file where it is here already, put there by a user or fetched."""
+    """Return the file where it is already: put there by a user, fetched, or in the Hub's cache.
+
+    The record comes before that cache's newest version: a branch may have moved on.
+    """
     if remote.place.is_file():
         return remote.place
-    if record is not None and remote.hub is not None and Path(record.file).is_file():
-        return Path(record.file)  # in the Hub's own cache
-    return None
+    if remote.hub is None:
+        return None
+    if record is not None and Path(record.file).is_file():
+        return Path(record.file)
+    return cached_hub_file(remote.hub)
 
 
 def _fetch(remote: _Remote, on_progress: OnBytes | None) -> Path:
@@ -259,8 +265,7 @@ def _verified(remote: _Remote, path: Path, record: _Record | None) -> Path:
         if record is not None and now == (record.size, record.modified, record.file):
             _check_hash(remote, path, record.sha256, record)
             return path
-        with path.open("rb") as file:
-            _check_start(file.read(START_BYTES), remote, path)
+        _check_start(read_start(path, START_BYTES), remote, path)
         digest = file_digest(path)
     except OSError as error:
         raise GaneditError(f"{path}: cannot be read ({error.strerror or error})") from error
@@ -318,25 +323,4 @@ def _check_start(start: bytes, remote: _Remote, path: Path | None = None) -> Non
     )
     if "/blob/" in remote.address:
         advice = "this is the address of a page about the file; take its download link"
-    raise GaneditError(f"{remote.address}: expected a network, got {_description(start)}; {advice}")
-
-
-def _description(start: bytes) -> str:
-    """Return what some bytes are, in words."""
-    if not start:
-        return "an empty file"
-    text = start.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
-    if text[:200].lower().startswith(("<!doctype html", "<html", "<head", "<!--", "<?xml")):
-        title = re.search(r"<title[^>]*>(.*?)</title", text, re.IGNORECASE | re.DOTALL)
-        words = " ".join(html.unescape(title[1]).split()) if title else ""
-        return f"an HTML page titled {_shown(words)}" if words else "an HTML page"
-    if text.startswith("version https://git-lfs"):
-        return "a Git LFS pointer, which only says where the file is"
-    if text.startswith(("{", "[")):
-        return f"a JSON answer {_shown(' '.join(text.split()))}"
-    return f"something that starts with {_shown(text)}"
-
-
-def _shown(text: str) -> str:
-    printable = "".join(letter if letter.isprintable() else "?" for letter in text[:80])
-    return f"'{printable}…'" if len(text) > 80 else f"'{printable}'"
+    raise GaneditError(f"{remote.address}: expected a network, got {kind_of(start)}; {advice}")

@@ -178,7 +178,7 @@ def _variables(name: str, network: Record) -> dict[str, Stored]:
             key, stored = prefix + text(entry[0]), entry[1]
             if text(entry[0]) == "lod":
                 continue  # how far progressive growing has come, which StyleGAN2 no longer does
-            if isinstance(stored, (int, float)):
+            if isinstance(stored, (int, float)) and abs(stored) < 1e30:
                 stored = _Number(float(stored))
             if not isinstance(stored, (StoredTensor, _Number)):
                 raise GaneditError(f"{name}: variable {key:.80} is no array")
@@ -255,16 +255,9 @@ def _generator(name: str, network: Record) -> Part:
         raise GaneditError(
             f"{name}: has output layers of progressive growing ({lod:.60}), which cannot be read"
         )
-    convert = _conversion(name, stored, _GENERATOR_RULES)
     filters = _generator_filters(config["img_resolution"], config["architecture"])
-    return Part(
-        name=name,
-        role="generator",
-        architecture="stylegan2",
-        config=config,
-        stored=stored,
-        convert=partial(convert, filters=filters, taps=config["resample_filter"]),
-    )
+    convert = _conversion(name, stored, _GENERATOR_RULES, filters, config["resample_filter"])
+    return Part(name, "generator", "stylegan2", config, stored, convert)
 
 
 def _discriminator(name: str, network: Record) -> Part:
@@ -276,16 +269,9 @@ def _discriminator(name: str, network: Record) -> Part:
             resolution = config["img_resolution"] >> int(match[1])
             stored[f"{resolution}x{resolution}/FromRGB/{match[2]}"] = stored.pop(key)
             config["architecture"] = "orig"
-    convert = _conversion(name, stored, _DISCRIMINATOR_RULES)
     filters = _discriminator_filters(config["img_resolution"], config["architecture"])
-    return Part(
-        name=name,
-        role="discriminator",
-        architecture="stylegan2",
-        config=config,
-        stored=stored,
-        convert=partial(convert, filters=filters, taps=config["resample_filter"]),
-    )
+    convert = _conversion(name, stored, _DISCRIMINATOR_RULES, filters, config["resample_filter"])
+    return Part(name, "discriminator", "stylegan2", config, stored, convert)
 
 
 def _same(x: Tensor) -> Tensor:
@@ -375,9 +361,13 @@ _RANKS: dict[Callable[[Tensor], Tensor], int] = {
 
 
 def _conversion(
-    name: str, stored: Mapping[str, Stored], rules: tuple[_Rule, ...]
+    name: str,
+    stored: Mapping[str, Stored],
+    rules: tuple[_Rule, ...],
+    filters: Mapping[str, bool],
+    taps: list[float],
 ) -> "partial[dict[str, Tensor]]":
-    """Find the place of every variable.
+    """Find the place of every variable; ``filters`` and ``taps`` are those of `_converted`.
 
     Raises:
         GaneditError: A variable has none, or has another number of axes.
@@ -396,7 +386,7 @@ def _conversion(
             raise GaneditError(
                 f"{name}: variable {key:.80}: expected {rank} axes, got {list(tensor.shape)}"
             )
-    return partial(_converted, places=places)
+    return partial(_converted, places=places, filters=filters, taps=taps)
 
 
 def _noise_key(ours: str) -> str:

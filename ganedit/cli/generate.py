@@ -93,9 +93,9 @@ def generate(
 
     suffixes = [".png", ".pt"] if save_latents else [".png"]
     names = [f"seed{number:04d}{suffix}" for number in numbers for suffix in suffixes]
+    model = open_network(network, device=device)
     folder = OutputFolder(out, command="generate", overwrite=overwrite)
     folder.claim(names + (["grid.png"] if grid else []))
-    model = open_network(network, device=device)
     render = partial(synthesize, model, noise=noise, transform=_transform(model, shift, rotate))
     if noise != "const" and not model.generator.noise_shapes:
         console.note("this generator has no noise maps; --noise is left out")

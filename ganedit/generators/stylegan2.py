@@ -5,14 +5,24 @@ PyTorch release, so its state dicts load as they are.
 """
 
 import math
+from collections.abc import Mapping as Mapping_  # the mapping network has the name
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganedit.generators.base import Noise
+from ganedit.generators.options import (
+    check_choices,
+    check_filter,
+    check_flags,
+    check_numbers,
+    check_positive,
+    check_resolution,
+    check_whole,
+)
 from ganedit.ops import (
     Activation,
     activation_gain,
@@ -446,24 +456,20 @@ class Synthesis(nn.Module):
         self,
         *,
         w_dim: int,
-        img_resolution: int,
         img_channels: int,
-        channel_base: int,
-        channel_max: int,
+        channels: dict[int, int],
         architecture: Architecture,
         resample_filter: Taps,
         use_noise: bool,
         activation: Activation,
         conv_clamp: float | None,
     ) -> None:
-        """Build one block a power of two from 4 to ``img_resolution``."""
+        """Build one block a resolution of ``channels``: the powers of two from 4 on."""
         super().__init__()
         self.w_dim = w_dim
-        self.img_resolution = img_resolution
-        self.block_resolutions = _resolutions(img_resolution)
+        self.block_resolutions = list(channels)
         self.num_ws = 2 * len(self.block_resolutions)
         self.use_noise = use_noise
-        channels = {r: min(channel_base // r, channel_max) for r in self.block_resolutions}
         for resolution in self.block_resolutions:
             block = SynthesisBlock(
                 channels[resolution // 2] if resolution > 4 else 0,
@@ -471,7 +477,7 @@ class Synthesis(nn.Module):
                 w_dim=w_dim,
                 resolution=resolution,
                 img_channels=img_channels,
-                is_last=resolution == img_resolution,
+                is_last=resolution == self.block_resolutions[-1],
                 architecture=architecture,
                 resample_filter=resample_filter,
                 use_noise=use_noise,
@@ -546,6 +552,7 @@ class StyleGAN2Generator(nn.Module):
         embed_features: int | None = None,
         channel_base: int = 32768,
         channel_max: int = 512,
+        channels: dict[str, int] | None = None,
         architecture: Architecture = "skip",
         resample_filter: Taps = _RESAMPLE_TAPS,
         use_noise: bool = True,
@@ -568,6 +575,8 @@ class StyleGAN2Generator(nn.Module):
             embed_features: Width of the embedded label; None means ``w_dim``.
             channel_base: Channels at resolution r are ``channel_base / r``.
             channel_max: But at most this many.
+            channels: Channels at each resolution, ``{"4": 512, "8": 512, ...}``, for networks that
+                follow no such rule; None means the rule.
             architecture: How the picture is assembled: ``skip`` adds up pictures, ``resnet`` adds
                 up features, ``orig`` does neither.
             resample_filter: Taps of the low-pass filter, 1-D or 2-D; normalised when used.
@@ -591,6 +600,7 @@ class StyleGAN2Generator(nn.Module):
             "embed_features": embed_features,
             "channel_base": channel_base,
             "channel_max": channel_max,
+            "channels": dict(channels) if isinstance(channels, dict) else channels,
             "architecture": architecture,
             "resample_filter": _plain_taps(resample_filter),
             "use_noise": use_noise,
@@ -598,7 +608,7 @@ class StyleGAN2Generator(nn.Module):
             "conv_clamp": conv_clamp,
             "w_avg_beta": w_avg_beta,
         }
-        _check_architecture(architecture)
+        _check_generator(self.config)
         self.z_dim = z_dim
         self.c_dim = c_dim
         self.w_dim = w_dim
@@ -606,10 +616,8 @@ class StyleGAN2Generator(nn.Module):
         self.img_channels = img_channels
         self.synthesis = Synthesis(
             w_dim=w_dim,
-            img_resolution=img_resolution,
             img_channels=img_channels,
-            channel_base=channel_base,
-            channel_max=channel_max,
+            channels=channel_counts(self.config),
             architecture=architecture,
             resample_filter=resample_filter,
             use_noise=use_noise,
@@ -834,6 +842,7 @@ class StyleGAN2Discriminator(nn.Module):
         img_channels: int = 3,
         channel_base: int = 32768,
         channel_max: int = 512,
+        channels: dict[str, int] | None = None,
         architecture: Architecture = "resnet",
         resample_filter: Taps = _RESAMPLE_TAPS,
         activation: Activation = "lrelu",
@@ -857,6 +866,8 @@ class StyleGAN2Discriminator(nn.Module):
             img_channels: Channels of the pictures.
             channel_base: Channels at resolution r are ``channel_base / r``.
             channel_max: But at most this many.
+            channels: Channels at each resolution, ``{"4": 512, "8": 512, ...}``, for networks that
+                follow no such rule; None means the rule.
             architecture: ``skip``, ``resnet`` or ``orig``.
             resample_filter: Taps of the low-pass filter, 1-D or 2-D; normalised when used.
             activation: Activation of the blocks.
@@ -879,6 +890,7 @@ class StyleGAN2Discriminator(nn.Module):
             "img_channels": img_channels,
             "channel_base": channel_base,
             "channel_max": channel_max,
+            "channels": dict(channels) if isinstance(channels, dict) else channels,
             "architecture": architecture,
             "resample_filter": _plain_taps(resample_filter),
             "activation": activation,
@@ -894,15 +906,14 @@ class StyleGAN2Discriminator(nn.Module):
             "mbstd_num_channels": mbstd_num_channels,
             "freeze_layers": freeze_layers,
         }
-        _check_architecture(architecture)
+        _check_discriminator(self.config)
         self.c_dim = c_dim
         self.img_resolution = img_resolution
         self.img_channels = img_channels
-        resolutions = _resolutions(img_resolution)
-        self.block_resolutions = resolutions[:0:-1]
-        channels = {r: min(channel_base // r, channel_max) for r in resolutions}
+        counts = channel_counts(self.config)
+        self.block_resolutions = list(counts)[:0:-1]
         if cmap_dim is None:
-            cmap_dim = channels[4]
+            cmap_dim = counts[4]
         shared: dict[str, Any] = {
             "img_channels": img_channels,
             "architecture": architecture,
@@ -910,9 +921,9 @@ class StyleGAN2Discriminator(nn.Module):
         }
         for resolution in self.block_resolutions:
             block = DiscriminatorBlock(
-                channels[resolution] if resolution < img_resolution else 0,
-                channels[resolution],
-                channels[resolution // 2],
+                counts[resolution] if resolution < img_resolution else 0,
+                counts[resolution],
+                counts[resolution // 2],
                 resolution=resolution,
                 resample_filter=resample_filter,
                 activation=activation,
@@ -933,7 +944,7 @@ class StyleGAN2Discriminator(nn.Module):
                 w_avg_beta=None,
             )
         self.b4 = DiscriminatorEpilogue(
-            channels[4],
+            counts[4],
             cmap_dim=cmap_dim if c_dim > 0 else 0,
             mbstd_group_size=mbstd_group_size,
             mbstd_num_channels=mbstd_num_channels,
@@ -994,7 +1005,12 @@ def _filter(taps: Taps) -> Tensor:
 
 
 def _plain_taps(taps: Taps) -> list[Any]:
-    """Return a filter as JSON can hold it."""
+    """Return a filter as JSON can hold it.
+
+    Raises:
+        ValueError: It is none.
+    """
+    check_filter(taps, "resample_filter")
     return [tap if isinstance(tap, (int, float)) else list(tap) for tap in taps]
 
 
@@ -1007,13 +1023,53 @@ def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _resolutions(img_resolution: int) -> list[int]:
-    """Return the powers of two from 4 to ``img_resolution``."""
-    if img_resolution < 8 or img_resolution & (img_resolution - 1):
-        raise ValueError(f"img_resolution: expected a power of two from 8, got {img_resolution}")
-    return [2**i for i in range(2, img_resolution.bit_length())]
+def channel_counts(config: Mapping_[str, Any]) -> dict[int, int]:
+    """Return the channels at each resolution, from 4 pixels on, that a configuration asks for.
+
+    Args:
+        config: Of a StyleGAN2 generator or discriminator.
+    """
+    resolutions = [2**i for i in range(2, config["img_resolution"].bit_length())]
+    table = config["channels"]
+    if table is not None:
+        return {r: table[str(r)] for r in resolutions}
+    return {r: min(config["channel_base"] // r, config["channel_max"]) for r in resolutions}
 
 
-def _check_architecture(architecture: str) -> None:
-    if architecture not in ("skip", "resnet", "orig"):
-        raise ValueError(f"architecture: expected skip, resnet or orig, got {architecture!r}")
+def _check_generator(config: Mapping_[str, Any]) -> None:
+    check_whole(config, {"z_dim": 1, "w_dim": 1})
+    check_numbers(config, "w_avg_beta", low=0, high=1)
+    check_flags(config, "use_noise")
+    _check_common(config)
+
+
+def _check_discriminator(config: Mapping_[str, Any]) -> None:
+    check_whole(config, {"mbstd_num_channels": 0, "freeze_layers": 0})
+    check_whole(config, {"cmap_dim": 1, "mbstd_group_size": 1}, optional=True)
+    check_choices(config, get_args(Activation), "epilogue_activation")
+    _check_common(config)
+    wanted, last = config["mbstd_num_channels"], channel_counts(config)[4]
+    if wanted and last % wanted:
+        raise ValueError(f"mbstd_num_channels: expected a divisor of {last}, got {wanted}")
+
+
+def _check_common(config: Mapping_[str, Any]) -> None:
+    """Check what both networks have."""
+    check_resolution(config)
+    check_whole(config, {"c_dim": 0, "img_channels": 1, "mapping_layers": 0})
+    check_whole(config, {"channel_base": 1, "channel_max": 1})
+    check_whole(config, {"mapping_features": 1, "embed_features": 1}, optional=True)
+    check_positive(config, "mapping_lr_multiplier")
+    check_positive(config, "conv_clamp", optional=True)
+    check_choices(config, get_args(Architecture), "architecture")
+    check_choices(config, get_args(Activation), "activation", "mapping_activation")
+    size, table = config["img_resolution"], config["channels"]
+    if table is None:
+        if config["channel_base"] < size:
+            got = config["channel_base"]
+            raise ValueError(f"channel_base: expected at least {size}, got {got}")
+        return
+    wanted = {str(2**i): 1 for i in range(2, size.bit_length())}
+    if not isinstance(table, dict) or table.keys() != wanted.keys():
+        raise ValueError(f"channels: expected counts at {', '.join(wanted)}, got {table!r:.60}")
+    check_whole(table, wanted)

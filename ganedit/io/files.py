@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files: opened with care, and written whole or not at all."""
 
 import contextlib
 import errno
@@ -8,10 +8,12 @@ import lzma
 import os
 import platform
 import secrets
+import stat
 import struct
 import zipfile
 import zlib
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 
 from ganedit.errors import GaneditError
@@ -45,6 +47,45 @@ BROKEN_ZIP: tuple[type[Exception], ...] = (
 """What reading a zip file raises on damaged, hostile, encrypted or unsupported bytes."""
 
 _PARTIAL = ".ganedit-partial-"
+
+
+def open_file(path: Path) -> FileIO:
+    """Open a regular file for reading, unbuffered.
+
+    Anything else is refused: a pipe would wait for ever for its writer, a device never ends.
+
+    Raises:
+        GaneditError: It is missing, a folder, no regular file, or the system refuses.
+    """
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise GaneditError(f"{path}: is a folder, not a file")
+        if not stat.S_ISREG(mode):
+            raise GaneditError(f"{path}: is no regular file")
+        return path.open("rb", buffering=0)
+    except FileNotFoundError as error:
+        raise GaneditError(f"{path}: no such file") from error
+    except ValueError as error:  # a zero byte
+        raise GaneditError(f"{str(path)!r:.200}: cannot be the name of a file") from error
+    except OSError as error:
+        raise GaneditError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def read_start(path: Path, count: int) -> bytes:
+    """Return the first ``count`` bytes of a regular file, or all where there are fewer.
+
+    Raises:
+        GaneditError: As `open_file`, or the file is empty.
+    """
+    with open_file(path) as file:
+        try:
+            start = file.read(count)
+        except OSError as error:
+            raise GaneditError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if not start:
+        raise GaneditError(f"{path}: the file is empty")
+    return start
 
 
 def write_error(path: Path, error: OSError) -> GaneditError:

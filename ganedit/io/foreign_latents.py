@@ -6,27 +6,28 @@ bound to one by its shape.
 
 import math
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ganedit.errors import GaneditError
-from ganedit.io.files import BROKEN_ZIP
+from ganedit.io.files import read_start
 from ganedit.io.latents import (
     MAX_BYTES,
+    START_BYTES,
     Latent,
+    check_noise,
     latent_of,
     open_torch_latents,
-    read_start,
     refuse_large,
 )
-from ganedit.io.stored import StoredTensor
+from ganedit.io.stored import Flaw, StoredTensor, Window, flaw_error, open_window, shown
+from ganedit.io.zip_files import read_archive
 
 # What other projects call the latents in their files, the most telling first.
 _KEYS = (
@@ -42,7 +43,6 @@ _COLUMNS = re.compile(r"""['"]fortran_order['"]:\s*(True|False)""")
 _SHAPE = re.compile(r"""['"]shape['"]:\s*\(([\d\s,L]{0,200})\)""")
 _MAX_DIMENSIONS = 32
 _LARGEST_HEADER = 1 << 14
-_UNPACKED_SLACK = 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,11 +105,7 @@ class ForeignLatent:
                 f"{name}: {vectors} vector{'s' if vectors > 1 else ''} of {width}, but {network}"
                 f" takes {num_ws} of {w_dim}; name another --network"
             )
-        shapes = [tuple(m.shape[2:]) for m in self.noise or ()]
-        if self.noise is not None and shapes != [tuple(shape) for shape in noise_shapes]:
-            raise GaneditError(
-                f"{name}: its noise maps do not fit {network}; name its own generator"
-            )
+        check_noise(self.noise, noise_shapes, name=name, network=network)
         refuse_large(name, 4 * count * num_ws * w_dim)
         ws = ws.expand(-1, num_ws, -1).contiguous()
         equal = bool((ws == ws[:, :1]).all())
@@ -135,9 +131,8 @@ def read_latent(path: Path | str) -> Latent | ForeignLatent:
         GaneditError: See `load_latent` and `read_foreign_latent`.
     """
     path = Path(path)
-    start = read_start(path)
-    if start.startswith(_NPY) or _is_npz(path, start):
-        return read_foreign_latent(path)
+    if _is_numpy(read_start(path, START_BYTES)):
+        return _read_numpy(path)
     content = open_torch_latents(path)
     own = latent_of(content, path)
     return _of_content(content, path) if own is None else own
@@ -154,68 +149,56 @@ def read_foreign_latent(path: Path | str) -> ForeignLatent:
         GaneditError: The file is missing, holds no latents, or too much, or NaN or infinities.
     """
     path = Path(path)
-    start = read_start(path)
-    if start.startswith(_NPY):
-        return _read_npy_file(path)
-    if _is_npz(path, start):
-        return _read_npz(path)
+    if _is_numpy(read_start(path, START_BYTES)):
+        return _read_numpy(path)
     return _of_content(open_torch_latents(path), path)
 
 
 # Numpy's own files
 
 
-def _is_npz(path: Path, start: bytes) -> bool:
-    if not start.startswith(b"PK"):
-        return False
+def _is_numpy(start: bytes) -> bool:
+    """Return whether a file is an array, or a zip archive whose first member is named as one."""
+    if not start.startswith(b"PK\3\4"):
+        return start.startswith(_NPY)
+    length = int.from_bytes(start[26:28], "little")
+    return start[30 : 30 + length].endswith(b".npy")
+
+
+def _read_numpy(path: Path) -> ForeignLatent:
+    window = open_window(path)
+    if window.read(0, 2) != b"PK":
+        return _of_array(_read_npy(window, str(path)), path, "a numpy array")
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except BROKEN_ZIP:
-        return False  # the reader of torch files says what is wrong with it
-    return bool(names) and all(name.endswith(".npy") for name in names)
+        members = read_archive(window)
+    except Flaw as flaw:
+        raise flaw_error(str(path), flaw) from flaw
+    arrays = {
+        name.removesuffix(".npy"): member
+        for name, member in members.items()
+        if name.endswith(".npy")
+    }
+    key = _obvious_key(arrays, path)
+    array = _read_npy(arrays[key], f"{path}: '{shown(key, longest=40)}'")
+    return _of_array(array, path, "a numpy archive")
 
 
-def _read_npy_file(path: Path) -> ForeignLatent:
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise GaneditError(f"{path}: {size >> 20} MB is too large for latents")
-    with path.open("rb") as file:
-        return _of_array(_read_npy(file, size, str(path)), path, "a numpy array")
-
-
-def _read_npz(path: Path) -> ForeignLatent:
-    origin = "a numpy archive"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = {e.filename.removesuffix(".npy"): e for e in archive.infolist()}
-            key = _obvious_key(entries, path)
-            entry = entries[key]
-            if entry.file_size > min(MAX_BYTES, 2 * path.stat().st_size + _UNPACKED_SLACK):
-                raise GaneditError(
-                    f"{path}: {key!r} unpacks to {entry.file_size >> 20} MB, too much for latents"
-                )
-            with archive.open(entry) as file:
-                array = _read_npy(file, entry.file_size, f"{path}: {key!r:.40}")
-                file.read(1)  # reaches the end, where the checksum is compared
-    except BROKEN_ZIP as error:
-        raise GaneditError(f"{path}: broken or incomplete; nothing in it was run") from error
-    return _of_array(array, path, origin)
-
-
-def _read_npy(file: IO[bytes], size: int, name: str) -> "np.ndarray[Any, Any]":
-    """Return the array in a ``.npy`` file of ``size`` bytes.
+def _read_npy(window: Window, name: str) -> "np.ndarray[Any, Any]":
+    """Return the array in the bytes of a ``.npy`` file.
 
     The header is Python text, of which a few words are enough; numpy would run its tokenizer on it,
     and on arrays of objects its unpickler.
     """
+    if window.length > MAX_BYTES:
+        raise GaneditError(f"{name}: {window.length >> 20} MB is too large for latents")
     broken = GaneditError(f"{name}: broken or incomplete; nothing in it was run")
-    start = file.read(8)
+    start = window.read(0, min(12, window.length))
     width = 2 if start[6:7] == b"\1" else 4
-    length = int.from_bytes(file.read(width), "little")
-    if not start.startswith(_NPY) or length > _LARGEST_HEADER:
+    length = int.from_bytes(start[8 : 8 + width], "little")
+    begin = 8 + width + length
+    if not start.startswith(_NPY) or length > _LARGEST_HEADER or begin > window.length:
         raise broken
-    header = file.read(length).decode("latin-1")
+    header = window.read(8 + width, length).decode("latin-1")
     kind, columns, sizes = (pattern.search(header) for pattern in (_TYPE, _COLUMNS, _SHAPE))
     if columns is None or sizes is None:
         raise broken
@@ -227,13 +210,10 @@ def _read_npy(file: IO[bytes], size: int, name: str) -> "np.ndarray[Any, Any]":
         raise GaneditError(f"{name}: expected an array of floating point numbers")
     dtype = np.dtype(f"{kind['order']}f{kind['bytes']}")
     shape = tuple(int(number) for number in re.findall(r"\d+", sizes[1]))
-    count = math.prod(shape)
-    if size - 8 - width - length != count * dtype.itemsize:
+    nbytes = math.prod(shape) * dtype.itemsize
+    if window.length - begin != nbytes or len(shape) > _MAX_DIMENSIONS:
         raise broken
-    content = file.read(count * dtype.itemsize)
-    if len(content) != count * dtype.itemsize or len(shape) > _MAX_DIMENSIONS:
-        raise broken
-    array = np.frombuffer(content, dtype)
+    array = np.frombuffer(window.read(begin, nbytes), dtype)
     return array.reshape(shape, order="F" if columns[1] == "True" else "C")
 
 
@@ -310,7 +290,8 @@ def _of_rows(
     """Return latents of which each tensor is one, [w_dim], [L, w_dim] or [1, L, w_dim]."""
     shapes = {tensor.shape for tensor in tensors}
     shape = next(iter(shapes))
-    if len(shapes) != 1 or len(shape) not in (1, 2, 3) or (len(shape) == 3 and shape[0] != 1):
+    good = len(shape) in (1, 2) or (len(shape) == 3 and shape[0] == 1)
+    if len(shapes) != 1 or not good or 0 in shape:
         shown = " and ".join(str(list(shape)) for shape in sorted(shapes)[:2])
         raise GaneditError(f"{path}: expected latents of one shape, [L, w_dim], got {shown}")
     rows = [x.reshape(-1, shape[-1]) for x in _load(tensors, path)]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from ganedit.errors import GaneditError
 from ganedit.io.download import OnBytes
@@ -57,7 +57,7 @@ def parse_hub_file(source: str) -> HubFile:
     """
     match = _ADDRESS.fullmatch(source)
     path = match["path"].split("/") if match else [""]
-    if match is None or any(part in ("", ".", "..") for part in path):
+    if match is None or not _is_text(source) or any(part in ("", ".", "..") for part in path):
         raise GaneditError(
             f"{source}: not an address on the Hub; try hf://owner/repo/file.pkl, with @revision"
             " after the repo for another than the main one"
@@ -66,6 +66,29 @@ def parse_hub_file(source: str) -> HubFile:
     revision = urllib.parse.unquote(match["revision"] or "") or None
     kind = _KINDS.get(match["kind"], "model")
     return HubFile(source, match["repo"], "/".join(path), revision, kind)
+
+
+def _is_text(source: str) -> bool:
+    """Return whether no byte of the command line was undecodable; an address cannot hold such."""
+    try:
+        source.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def cached_hub_file(file: HubFile) -> Path | None:
+    """Return a file of the Hub if it is in the Hub's own cache already; asks nobody."""
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(
+            file.repo, file.path, revision=file.revision, repo_type=file.kind
+        )
+    except (OSError, ValueError):  # names that the Hub or the system does not take
+        return None
+    # It may also remember that there is no such file.
+    return Path(found) if isinstance(found, str) else None
 
 
 def fetch_hub_file(file: HubFile, *, place: Path, on_progress: OnBytes | None = None) -> Path:
@@ -82,6 +105,7 @@ def fetch_hub_file(file: HubFile, *, place: Path, on_progress: OnBytes | None = 
         GaneditError: There is no such repository, revision or file, it wants a login, or the
             network or the disk fails.
     """
+    from httpx2 import HTTPError
     from huggingface_hub import errors, hf_hub_download
 
     where = f"{file.source}: "
@@ -110,7 +134,7 @@ def fetch_hub_file(file: HubFile, *, place: Path, on_progress: OnBytes | None = 
         raise _unreachable(file, error.__cause__ or error, place) from error
     except errors.EntryNotFoundError as error:
         raise GaneditError(f"{where}no such file in {file.repo}{_nearest(file)}") from error
-    except (_http_error(), OSError, ValueError, RuntimeError) as error:
+    except (HTTPError, OSError, ValueError, RuntimeError) as error:
         raise _unreachable(file, error, place) from error
     return Path(found)
 
@@ -135,21 +159,15 @@ def _address(file: HubFile) -> str:
 
 def _nearest(file: HubFile) -> str:
     """Return a hint that names files of the repository, or nothing where that fails."""
+    from httpx2 import HTTPError
     from huggingface_hub import HfApi
 
     try:
         names = HfApi().list_repo_files(file.repo, revision=file.revision, repo_type=file.kind)
-    except (_http_error(), OSError, ValueError):
+    except (HTTPError, OSError, ValueError):
         return ""
     near = difflib.get_close_matches(file.path, names, n=3, cutoff=0.4)
     return f"; did you mean {' or '.join(near)}?" if near else ""
-
-
-def _http_error() -> type[Exception]:
-    """Return the base of all errors of the HTTP library that the client is built on."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    return cast(type[Exception], HfHubHTTPError.__bases__[0])
 
 
 @contextmanager

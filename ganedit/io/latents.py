@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from ganedit.errors import GaneditError
-from ganedit.io.files import write_bytes
+from ganedit.io.files import read_start, write_bytes
+from ganedit.io.kinds import kind_of
 from ganedit.io.stored import StoredTensor
 from ganedit.io.torch_files import open_pickled, pickled_container
 
+START_BYTES = 2**12  # enough to tell what a file is
 MAX_BYTES = 2**29  # a thousand FFHQ latents are 37 MB; noise maps of one are 22 MB
 
 _FORMAT = "ganedit-latent"
@@ -28,7 +30,7 @@ class Latent:
         ws: float32 [N, num_ws, w_dim].
         space: ``w`` when all layers share one vector, ``w+`` when each has its own.
         fingerprint: ``sha256:...`` of the generator that the latent belongs to.
-        network: Where that generator came from: an embedded model's name or a path.
+        network: Where that generator came from: an embedded model's name, a path or an address.
         noise: Noise maps in network order, each [N or 1, 1, R, R]; None for the generator's own.
         names: One name a row, or none at all.
     """
@@ -159,34 +161,15 @@ def load_latent(path: Path | str) -> Latent:
     return latent
 
 
-def read_start(path: Path) -> bytes:
-    """Return the first bytes of a file of latents, which tell what it is.
-
-    Raises:
-        GaneditError: It is missing, a folder, empty, or cannot be read.
-    """
-    try:
-        if path.is_dir():
-            raise GaneditError(f"{path}: is a folder, not a latent")
-        with path.open("rb") as file:
-            start = file.read(64)
-    except FileNotFoundError as error:
-        raise GaneditError(f"{path}: no such file") from error
-    except OSError as error:
-        raise GaneditError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if not start:
-        raise GaneditError(f"{path}: the file is empty")
-    return start
-
-
 def open_torch_latents(path: Path) -> Any:
     """Return the plain data in a torch file or pickle; its tensors are still in the file.
 
     Raises:
         GaneditError: It is missing, something else, broken, or asks for more than plain data.
     """
-    if pickled_container(read_start(path)) is None:
-        raise GaneditError(f"{path}: not a latent; nothing in it was run")
+    start = read_start(path, START_BYTES)
+    if pickled_container(start) is None:
+        raise GaneditError(f"{path}: not a latent: {kind_of(start)}")
     return open_pickled(path).trusted()
 
 
@@ -303,10 +286,34 @@ def check_latent(
             f"{name}: made with another generator ({latent.network}, "
             f"{_short(latent.fingerprint)}) than {network} ({_short(fingerprint)})"
         )
-    if latent.noise is not None and noise_shapes is not None:
-        got = [tuple(m.shape[2:]) for m in latent.noise]
-        if got != [tuple(shape) for shape in noise_shapes]:
-            raise GaneditError(f"{name}: its noise maps do not fit {network}; make it again")
+    if noise_shapes is not None:
+        check_noise(latent.noise, noise_shapes, name=name, network=network)
+
+
+def check_noise(
+    noise: Sequence[Tensor] | None,
+    noise_shapes: Sequence[tuple[int, int]],
+    *,
+    name: str,
+    network: str,
+) -> None:
+    """Check that noise maps fit a generator; having none always does.
+
+    Args:
+        noise: One a layer, each [N, 1, H, W], or None.
+        noise_shapes: Of the generator, (H, W) each.
+        name: Of the latent, for the error.
+        network: Name of the generator, for the error.
+
+    Raises:
+        GaneditError: Their number or a size is another.
+    """
+    if noise is None:
+        return
+    if [tuple(m.shape[2:]) for m in noise] != [tuple(shape) for shape in noise_shapes]:
+        raise GaneditError(
+            f"{name}: its noise maps do not fit {network}; use the generator it was made with"
+        )
 
 
 def _short(fingerprint: str) -> str:

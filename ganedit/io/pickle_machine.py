@@ -19,6 +19,7 @@ _LONG_TEXT = 2**16
 _MAX_LINE = 2**24
 _MAX_INTEGER = 1024  # bytes
 _MAX_DIGITS = 2000
+_MAX_MEMO_INDEX = 2**32
 
 Persistent = Callable[[Session, Any], Any]
 
@@ -112,7 +113,9 @@ class _Machine:
         self.persistent = persistent
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
-        self.memo: dict[int, Any] = {}
+        # By the bytes of the index: their hashes are random, those of integers a file could choose
+        # so that all of them meet.
+        self.memo: dict[bytes, Any] = {}
 
     def run(self) -> Any:
         table, byte, spend = _OPERATIONS, self.cursor.byte, self.session.spend_operations
@@ -369,7 +372,13 @@ def _duplicate(machine: _Machine) -> None:
 
 
 def _memoize(machine: _Machine) -> None:
-    machine.memo[len(machine.memo)] = machine.top()
+    machine.memo[_memo_key(len(machine.memo))] = machine.top()
+
+
+def _memo_key(index: int) -> bytes:
+    if not 0 <= index < _MAX_MEMO_INDEX:
+        raise Refused("a memo index that no pickle has")
+    return index.to_bytes(4, "little")
 
 
 def _index_line(machine: _Machine) -> int:
@@ -378,17 +387,17 @@ def _index_line(machine: _Machine) -> int:
 
 def _put(index: Callable[[_Machine], int]) -> Callable[[_Machine], None]:
     def operation(machine: _Machine) -> None:
-        machine.memo[index(machine)] = machine.top()
+        machine.memo[_memo_key(index(machine))] = machine.top()
 
     return operation
 
 
 def _get(index: Callable[[_Machine], int]) -> Callable[[_Machine], None]:
     def operation(machine: _Machine) -> None:
-        number = index(machine)
-        if number not in machine.memo:
+        key = _memo_key(index(machine))
+        if key not in machine.memo:
             raise Broken("a pickle refers to a value that it never had")
-        machine.push(machine.memo[number])
+        machine.push(machine.memo[key])
 
     return operation
 

@@ -31,6 +31,7 @@ _TENSOR_SLACK = 2**26
 _MAX_NESTING = 3
 _MAX_KEY = 2**60  # beyond, the hashes of different integers are equal
 _MAX_KEY_TUPLES = 4096
+_MAX_KEY_NUMBERS = 2**14  # a file could choose them so that their hashes meet in a dict
 _MAX_NAME = 200
 _MAX_REFUSED = 1000
 _STREAM_OPERATIONS = 100  # what it takes to begin a nested stream, in operations
@@ -92,14 +93,14 @@ class Session:
     """
 
     def __init__(
-        self, *, name: str, size: int, read_stream: "Callable[[Window, Session], Any] | None" = None
+        self, *, name: str, size: int, read_stream: "Callable[[Window, Session], Any]"
     ) -> None:
         """Start with nothing used.
 
         Args:
             name: The file's name, for errors.
             size: Bytes of the file; its tensors may take four times as much and 64 MB.
-            read_stream: Reads a torch stream that is nested in a pickle; None refuses those.
+            read_stream: Reads a torch stream that is nested in a pickle.
         """
         self.name = name
         self.refused: dict[str, None] = {}
@@ -108,6 +109,7 @@ class Session:
         self._text = MAX_TEXT
         self.tensor_bytes = 4 * size + _TENSOR_SLACK
         self._key_tuples = _MAX_KEY_TUPLES
+        self._key_numbers = _MAX_KEY_NUMBERS
         self._nesting = 0
         self._read_stream = read_stream
 
@@ -147,7 +149,7 @@ class Session:
         Raises:
             Flaw: It is broken, asks for too much, or is nested too deep.
         """
-        if self._read_stream is None or self._nesting == _MAX_NESTING:
+        if self._nesting == _MAX_NESTING:
             raise Refused("a torch file within a tensor")
         self.spend_operations(_STREAM_OPERATIONS)
         self._nesting += 1
@@ -167,6 +169,10 @@ class Session:
                 raise Refused("a dict key or set member that is no plain value")
         elif not _is_atom(value):
             raise Refused("a dict key or set member that is no plain value")
+        elif isinstance(value, (int, float)):
+            self._key_numbers -= 1
+            if self._key_numbers < 0:
+                raise Refused(f"more than {_MAX_KEY_NUMBERS} numbers as dict keys or set members")
         return value
 
 
@@ -435,6 +441,8 @@ def _load_from_bytes(session: Session, content: Any) -> Storage:
     window = content
     if isinstance(content, bytes):
         window = bytes_window(content, name=session.name)
+    if isinstance(content, EncodedText):
+        window = latin1_window(content.window)
     if not isinstance(window, Window):
         raise Broken("a tensor storage that is no bytes")
     storage = session.stream(window)
@@ -600,6 +608,7 @@ def _scalar(session: Session, dtype: Any, raw: Any = None) -> Any:
         raw = _encode(session, raw)
     if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes) or len(raw) > _MAX_SCALAR:
         raise Refused("a numpy value that is no number")
+    session.spend_text(len(raw))
     return dtype.scalar(raw)
 
 
@@ -647,7 +656,7 @@ def _numbers(session: Session, raw: Any, dtype: Any, shape: Any, order: Any = "C
         raw = bytes_window(raw, name=session.name)
     storage = Storage(kind, math.prod(shape), byteorder=dtype.byteorder)
     if isinstance(raw, EncodedText):
-        raw = latin1_window(raw.window, storage.nbytes)
+        raw = latin1_window(raw.window)
     if not isinstance(raw, Window):
         raise Broken("a numpy array without bytes")
     strides = _steps(shape if order == "C" else shape[::-1])

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganedit.errors import GaneditError
-from ganedit.io.pickle_machine import Persistent, run_pickle
 from ganedit.io.pickle_names import Global, Record, Session, final
-from ganedit.io.stored import Flaw, Refused, StoredTensor, Window
+from ganedit.io.stored import Flaw, Refused, StoredTensor, flaw_error
 
-__all__ = ["Global", "Record", "Unpickled", "asked_for", "failure", "finished", "read_pickle"]
+__all__ = ["Global", "Record", "Unpickled", "asked_for", "failure", "finished"]
 
 MAX_DEPTH = 128  # of containers within containers; NVlabs' networks need 20
 MAX_ENTRIES = 2_000_000  # of all containers; what is met twice counts twice
@@ -23,41 +22,19 @@ class Unpickled:
     Attributes:
         value: Plain data, records, stored tensors.
         refused: Names that the file asks for and that are in no table, in order.
-        end: Bytes that the pickle takes.
         whole_network: The class of a network that was pickled as an object, if one was.
     """
 
     value: Any
     refused: tuple[str, ...]
-    end: int
     whole_network: str | None
-
-
-def read_pickle(window: Window, *, persistent: Persistent | None = None) -> Unpickled:
-    """Return the value of a pickle that holds no torch streams.
-
-    Args:
-        window: Its bytes; what follows the pickle is left alone.
-        persistent: Returns the value of a persistent id; None refuses those.
-
-    Raises:
-        GaneditError: It is broken or incomplete, or asks for too much.
-    """
-    session = Session(name=window.name, size=window.length)
-    try:
-        value, end = run_pickle(window, 0, session, persistent)
-        return finished(value, end, session)
-    except Flaw as flaw:
-        raise failure(session, flaw) from flaw
 
 
 def failure(session: Session, flaw: Flaw) -> GaneditError:
     """Return the one-line error for a file that cannot be read."""
     if session.refused:
         return GaneditError(f"{session.name}: refused, {asked_for(tuple(session.refused))}")
-    if isinstance(flaw, Refused):
-        return GaneditError(f"{session.name}: refused ({flaw}); nothing was run")
-    return GaneditError(f"{session.name}: broken or incomplete ({flaw})")
+    return flaw_error(session.name, flaw)
 
 
 def asked_for(refused: tuple[str, ...]) -> str:
@@ -67,7 +44,7 @@ def asked_for(refused: tuple[str, ...]) -> str:
     return f"it asks for {shown}{more}; nothing was run"
 
 
-def finished(value: Any, end: int, session: Session) -> Unpickled:
+def finished(value: Any, session: Session) -> Unpickled:
     """Turn the value of a pickle into plain data, and check that it is safe to walk through.
 
     Raises:
@@ -77,7 +54,7 @@ def finished(value: Any, end: int, session: Session) -> Unpickled:
     copy = finisher.copy(value, 0)
     if copy.nbytes > session.tensor_bytes:
         raise Refused(f"its tensors would take {copy.nbytes >> 20} MB, more than the file can hold")
-    return Unpickled(copy.value, tuple(session.refused), end, finisher.whole_network)
+    return Unpickled(copy.value, tuple(session.refused), finisher.whole_network)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

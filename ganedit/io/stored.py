@@ -1,5 +1,7 @@
 """Tensors that are still in their file: where their bytes lie, read only when asked for."""
 
+import bisect
+import codecs
 import io
 import math
 import sys
@@ -12,10 +14,13 @@ import torch
 from torch import Tensor
 
 from ganedit.errors import GaneditError
+from ganedit.io.files import open_file
 
 ByteOrder = Literal["little", "big"]
 
 MAX_DIMENSIONS = 16
+_BLOCK = 2**20
+_CONTINUATION = bytes(range(0x80, 0xC0))  # bytes of UTF-8 within a character
 _MAX_ELEMENTS = 2**60  # of all dimensions but the empty ones: beyond, torch's own sums overflow
 
 
@@ -33,8 +38,14 @@ class Refused(Flaw):
 
 def shown(text: str, *, longest: int = 60) -> str:
     """Return text of a file so that it fits in a line of ours, whatever it is."""
-    plain = text[:longest].encode("ascii", "replace").decode()
-    return "".join(char if char.isprintable() else "?" for char in plain)
+    return "".join(char if char.isprintable() else "?" for char in text[:longest])
+
+
+def flaw_error(name: str, flaw: Flaw) -> GaneditError:
+    """Return the one-line error for a file that cannot be read."""
+    if isinstance(flaw, Refused):
+        return GaneditError(f"{name}: refused ({flaw}); nothing was run")
+    return GaneditError(f"{name}: broken or incomplete ({flaw})")
 
 
 class Source(Protocol):
@@ -106,9 +117,11 @@ def open_window(path: Path) -> Window:
     """Return a whole file as a window; the file stays open as long as any part of it is in use.
 
     Raises:
-        OSError: It cannot be opened.
+        GaneditError: It is missing, no regular file, empty, or cannot be opened.
     """
     source = _File(path)
+    if not source.size:
+        raise GaneditError(f"{path}: the file is empty")
     return Window(source, 0, source.size)
 
 
@@ -117,23 +130,19 @@ def bytes_window(content: bytes, *, name: str) -> Window:
     return Window(_Memory(content, name), 0, len(content))
 
 
-def latin1_window(text: Window, length: int) -> Window:
-    """Return text, stored as UTF-8, as the ``length`` bytes that its characters stand for.
+def latin1_window(text: Window) -> Window:
+    """Return text, stored as UTF-8, as the bytes that its characters stand for.
 
     So do pickles of protocol 2 and below keep the numbers of an array.
-
-    Raises:
-        Broken: The text cannot have that many characters.
     """
-    if not length <= text.length <= 2 * length:
-        raise Broken("an array with another number of bytes than its shape says")
-    return Window(_Latin1(text, length), 0, length)
+    source = _Latin1(text)
+    return Window(source, 0, source.length)
 
 
 class _File:
     def __init__(self, path: Path) -> None:
         self.name = str(path)
-        self._file = path.open("rb", buffering=0)
+        self._file = open_file(path)
         weakref.finalize(self, self._file.close)
         self.size = self._file.seek(0, io.SEEK_END)
 
@@ -160,19 +169,34 @@ class _Memory:
 
 
 class _Latin1:
-    def __init__(self, text: Window, length: int) -> None:
+    """The characters of a text as bytes; any of them are found without decoding all before."""
+
+    def __init__(self, text: Window) -> None:
         self.name = text.name
         self._text = text
-        self._length = length
+        self._starts = [0]  # characters that begin before each block
+        for start in range(0, text.length, _BLOCK):
+            block = text.read(start, min(_BLOCK, text.length - start))
+            begun = len(block.translate(None, _CONTINUATION))
+            self._starts.append(self._starts[-1] + begun)
+        self.length = self._starts[-1]
 
     def read_into(self, position: int, buffer: memoryview) -> None:
+        first = bisect.bisect_right(self._starts, position) - 1
+        last = bisect.bisect_left(self._starts, position + len(buffer))
+        start = first * _BLOCK
+        # One byte more: the last character may go on in the next block.
+        block = self._text.read(start, min(last * _BLOCK + 1, self._text.length) - start)
         try:
-            content = self._text.read(0, self._text.length).decode().encode("latin-1")
+            decoder = codecs.getincrementaldecoder("utf-8")()
+            content = decoder.decode(block.lstrip(_CONTINUATION)).encode("latin-1")
         except UnicodeError as error:
-            raise GaneditError(f"{self.name}: broken (an array stored as text)") from error
-        if len(content) != self._length:
-            raise GaneditError(f"{self.name}: broken (an array stored as text of another length)")
-        buffer[:] = content[position : position + len(buffer)]
+            raise GaneditError(f"{self.name}: broken (numbers stored as text)") from error
+        skipped = position - self._starts[first]
+        part = content[skipped : skipped + len(buffer)]
+        if len(part) != len(buffer):
+            raise GaneditError(f"{self.name}: broken (numbers stored as text)")
+        buffer[:] = part
 
 
 class Storage:

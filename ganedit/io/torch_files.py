@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from ganedit.errors import GaneditError
+from ganedit.io.kinds import kind_of
 from ganedit.io.pickle_machine import Persistent, run_pickle
 from ganedit.io.pickle_names import Global, Record, Session, storage_dtype
 from ganedit.io.safe_pickle import Unpickled, asked_for, failure, finished
@@ -30,7 +31,7 @@ Container = Literal["torch-zip", "torch-legacy", "pickle"]
 _MAGIC = 0x1950A86A20F9469CFC6C
 _MAGIC_BYTES = _MAGIC.to_bytes(10, "little")
 _PROTOCOL = 1001
-_START = 512
+_START = 1 << 12
 
 # The first operations of pickles in protocols 0 and 1, which have no header: a container, a call
 # or an instance, and what its first entry may be. Text files do not begin so.
@@ -83,11 +84,11 @@ def open_pickled(path: Path | str) -> Pickled:
         GaneditError: It is missing, something else, broken, incomplete, or asks for too much.
     """
     path = Path(path)
-    window = _opened(path)
+    window = open_window(path)
     start = window.read(0, min(_START, window.length))
     container = pickled_container(start)
     if container is None:
-        raise GaneditError(f"{path}: {_WANTED}: {_described(start)}")
+        raise GaneditError(f"{path}: {_WANTED}: {kind_of(start)}")
     session = Session(name=str(path), size=window.length, read_stream=_read_nested)
     try:
         unpickled = _READERS[container](window, session)
@@ -122,61 +123,12 @@ def load_tensors(value: Any) -> Any:
     return value
 
 
-def _opened(path: Path) -> Window:
-    try:
-        if path.is_dir():
-            raise GaneditError(f"{path}: is a folder, not a checkpoint")
-        if path.exists() and not path.is_file():
-            raise GaneditError(f"{path}: is no regular file")
-        window = open_window(path)
-    except FileNotFoundError as error:
-        raise GaneditError(f"{path}: no such file") from error
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        reason = getattr(error, "strerror", None) or error
-        raise GaneditError(f"{path}: cannot be read ({reason})") from error
-    if not window.length:
-        raise GaneditError(f"{path}: the file is empty")
-    return window
-
-
-# What other files are
-
-_OTHERS = (
-    (
-        rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|\?xml|body)",
-        "a web page, saved in place of the file",
-    ),
-    (rb"version https://git-lfs", "a pointer of Git LFS, not the file; run git lfs pull"),
-    (rb"\x1f\x8b", "a gzip archive; unpack it first"),
-    (rb"BZh", "a bzip2 archive; unpack it first"),
-    (rb"\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd", "a compressed archive; unpack it first"),
-    (rb"PK\x05\x06", "an empty zip archive"),
-    (rb"\x89HDF", "an HDF5 file (Keras, TensorFlow), which ganedit does not read"),
-    (rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP", "a picture"),
-    (rb"\x93NUMPY", "a numpy array (.npy)"),
-    (rb"[\0-\xff]{8}\{[\0-\xff]", "a safetensors file, which is no pickle"),
-    (rb"\x08[\x01-\x20]\x12[\0-\x40]", "an ONNX network, which ganedit does not read"),
-    (rb"GGUF", "a GGUF file, which ganedit does not read"),
-    (rb"[\0-\xff]{257}ustar", "a tar archive"),
-    (rb"\s*[{\[]\s*[\"\]}\d{]", "a JSON text"),
-)
-
-
-def _described(start: bytes) -> str:
-    if b"storages" in start[:100] and start[257:262] == b"ustar":
-        return "a torch file from before 2017 (tar); load and save it anew with torch 1.x"
-    for pattern, what in _OTHERS:
-        if re.match(pattern, start, re.IGNORECASE | re.DOTALL):
-            return what
-    return "something unknown"
-
-
 # The containers
 
 
 def _read_bare(window: Window, session: Session) -> Unpickled:
-    value, end = run_pickle(window, 0, session)
-    return finished(value, end, session)
+    value, _ = run_pickle(window, 0, session)
+    return finished(value, session)
 
 
 def _read_zip(window: Window, session: Session) -> Unpickled:
@@ -202,8 +154,8 @@ def _read_zip(window: Window, session: Session) -> Unpickled:
             storages[key] = Storage(dtype, count, byteorder=order).bind(member)
         return storages[key] if storages[key].dtype == dtype else storages[key].as_dtype(dtype)
 
-    value, end = run_pickle(members[pickles[0]], 0, session, persistent)
-    return finished(value, end, session)
+    value, _ = run_pickle(members[pickles[0]], 0, session, persistent)
+    return finished(value, session)
 
 
 def _described_archive(names: Collection[str]) -> str:
@@ -232,8 +184,8 @@ def _storage_reference(value: Any) -> tuple[torch.dtype, str, int, Any]:
 
 
 def _read_legacy(window: Window, session: Session) -> Unpickled:
-    value, end = _read_stream(window, session)
-    return finished(value, end, session)
+    value, _ = _read_stream(window, session)
+    return finished(value, session)
 
 
 def _read_nested(window: Window, session: Session) -> Any:

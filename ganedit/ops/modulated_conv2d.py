@@ -20,6 +20,7 @@ def modulated_conv2d(
     down: int = 1,
     padding: int | None = None,
     resample_filter: Tensor | None = None,
+    input_gain: Tensor | None = None,
     noise: Tensor | None = None,
     bias: Tensor | None = None,
     act: Activation = "linear",
@@ -44,6 +45,8 @@ def modulated_conv2d(
         down: 1, or 2 to halve the resolution.
         padding: Zeros on each side; None keeps the size. Must be None when resampling.
         resample_filter: Low-pass filter of the resampling, sums to one, [height, width].
+        input_gain: Factor on the whole input, [], which the demodulation does not undo; None means
+            none.
         noise: Added before the bias, broadcastable to [N, 1, H', W'], strength included.
         bias: [O].
         act: Activation after noise and bias.
@@ -74,6 +77,8 @@ def modulated_conv2d(
             norm = weight[0].numel() ** -0.5
             scale = (styles.square() @ weight_power.mT + 1e-8).rsqrt() * (folded / norm)  # [N, O]
             styles = styles * norm
+        if input_gain is not None:
+            styles = styles * input_gain
 
     if not demodulate and (up, down, height) == (1, 1, 1) and out_channels * 4 <= in_channels:
         x = _project(x, weight, styles)

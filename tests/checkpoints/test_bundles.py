@@ -79,6 +79,15 @@ def test_options_may_be_missing(tmp_path: Path) -> None:
     assert not contents.generator.has_average
 
 
+@pytest.mark.parametrize("prefix", ["module.", "module.module."])
+def test_the_prefix_of_parallel_training_is_removed_once(prefix: str, tmp_path: Path) -> None:
+    state = {f"{prefix}{key}": v for key, v in {**networks("encoder"), **decoder()}.items()}
+    contents = written({"state_dict": state, "opts": PSP}, tmp_path)
+    assert (contents is not None) == (prefix == "module.")
+    if contents is not None:
+        assert contents.generator is not None
+
+
 def test_decoders_of_other_projects_are_found(tmp_path: Path) -> None:
     contents = written({"state_dict": {**networks("hypernet"), **decoder()}}, tmp_path)
     assert contents is not None

@@ -44,7 +44,7 @@ def test_describing_reads_no_weights(snapshot, monkeypatch):
     def refuse(*_args):
         raise AssertionError("a weight was read")
 
-    monkeypatch.setattr("ganedit.checkpoints.native.SafeTensor.load", refuse)
+    monkeypatch.setattr("ganedit.io.stored.StoredTensor.load", refuse)
     assert describe(open_checkpoint(snapshot))["usable"]
 
 

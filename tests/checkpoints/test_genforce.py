@@ -46,12 +46,14 @@ def written(content: Any, path: Path) -> Contents | None:
 
 def test_the_smooth_generator_is_preferred_and_draws_the_same(tmp_path: Path) -> None:
     path = tmp_path / "network.pth"
-    content = {"generator": layout(), "generator_smooth": layout(), "running_metadata": {"a": 1}}
+    raw = {key: value + 1 for key, value in layout().items()}
+    content = {"generator": raw, "generator_smooth": layout(), "running_metadata": {"a": 1}}
     contents = written(content, path)
     assert contents is not None
     assert contents.generator is not None
     assert contents.generator.name == "generator_smooth"
     assert contents.raw_generator is not None
+    assert contents.raw_generator.name == "generator"
     assert contents.others == ("running_metadata: <dict>",)
     ours = make_generator()
     again = build_generator(contents.generator, path)
@@ -59,6 +61,15 @@ def test_the_smooth_generator_is_preferred_and_draws_the_same(tmp_path: Path) ->
     image = ours.synthesize(ours.map(z, truncation_psi=0.5))
     got = again.synthesize(again.map(z, truncation_psi=0.5))
     torch.testing.assert_close(got, image)
+
+
+def test_channels_may_follow_no_rule(tmp_path: Path) -> None:
+    state = layout()
+    state["synthesis.layer4.bias"] = torch.ones(9)
+    contents = written({"generator": state}, tmp_path / "network.pth")
+    assert contents is not None
+    assert contents.generator is not None
+    assert contents.generator.config["channels"] == {"4": 8, "8": 8, "16": 9}
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ from safetensors.torch import load_file, save_file
 
 from ganedit.assets import asset_path, embedded
 from ganedit.checkpoints import fingerprint, load_discriminator, load_network, save_network
+from ganedit.checkpoints.native import read_native
 from ganedit.errors import GaneditError
 from ganedit.generators import StyleGAN2Discriminator
+from ganedit.io import stored
 
 
 @pytest.fixture
@@ -112,7 +114,7 @@ FIRST = "generator.mapping.fc0.weight"
         ({"config": {"img_resolution": 17}}, "configuration does not build"),
         ({"config": {"exec": "rm"}}, "configuration does not build"),
         ({"config": {"z_dim": "16"}}, "configuration does not build"),
-        ({"config": {"w_avg_beta": float("nan")}}, "w_avg_beta = nan is out of range"),
+        ({"config": {"w_avg_beta": float("nan")}}, "w_avg_beta = .?nan.? is out of range"),
         ({"config": {"w_dim": 8}}, "expected shape"),
         ({"tensors": {FIRST: None}}, f"missing tensor {FIRST}"),
         ({"tensors": {"generator.extra": torch.ones(1)}}, "unexpected tensor generator.extra"),
@@ -139,7 +141,7 @@ def test_a_file_without_discriminator_says_so(network_path):
         (b"", "is empty"),
         (b"PK\x03\x04" + bytes(40), "network.safetensors: "),
         (b"\x80\x04\x95" + bytes(40), "network.safetensors: "),
-        (b"<html>quota exceeded</html>", "a web page"),
+        (b"<html>quota exceeded</html>", "an HTML page"),
         (struct.pack("<Q", 2**32) + b'{"a": 1}', "a header of 4294967296 bytes"),
         (struct.pack("<Q", 8) + b'{"a": 1', "not a readable safetensors file"),
         (struct.pack("<Q", 10) + b'{"a":"b"} ', "not a readable safetensors file"),
@@ -177,3 +179,72 @@ def test_saving_into_an_impossible_place_is_a_one_line_error(generator, tmp_path
     (tmp_path / "file").write_text("")
     with pytest.raises(GaneditError, match=r"is a file|not a folder"):
         save_network(tmp_path / "file" / "x.safetensors", generator, provenance={})
+
+
+def _container(header, data=b""):
+    raw = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(raw)) + raw + data
+
+
+def _entry(start, stop, *, dtype="F32", shape=(1,)):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [start, stop]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (_container(b"{" + b" " * 2**22 + b"}"), "a header of 4194306 bytes"),
+        (_container(b'{"a": 1'), "not valid JSON"),
+        (_container(b"{" + b'"a":{' * 100_000), "not valid JSON"),
+        (_container(b'{"\xff": 1}'), "not valid JSON"),
+        (_container(b'{"a": {}, "a": {}}'), "not valid JSON"),
+        (_container(b'{"a": {"shape": [' + b"9" * 5000 + b"]}}"), "not valid JSON"),
+        (_container({"__metadata__": {"ganedit": 3}}), "no table of texts"),
+        (_container({"a": 3}), "a does not say where it is"),
+        (_container({"a": _entry(0, 4.0)}, bytes(4)), "a does not say where it is"),
+        (_container({"a": _entry(4, 0)}, bytes(4)), "a ends before it begins"),
+        (_container({"a": _entry(-4, 0)}, bytes(4)), "a ends before it begins"),
+        (_container({"a": _entry(0, 4), "b": _entry(0, 4)}, bytes(4)), "overlap"),
+        (_container({"a": _entry(4, 8)}, bytes(8)), "leave bytes out"),
+        (_container({"a": _entry(0, 4)}, bytes(8)), "take 4 bytes, it has 8"),
+        (_container({"a": _entry(0, 2**62)}, bytes(8)), "it has 8"),
+        (_container({"a": _entry(0, 4, dtype="I32")}, bytes(4)), "a holds I32, not weights"),
+        (_container({"a": _entry(0, 4, dtype=["\x1b" * 90])}, bytes(4)), "not weights"),
+        (_container({"a": _entry(0, 4, shape=[1] * 17)}, bytes(4)), "no proper shape"),
+        (_container({"a": _entry(0, 4, shape=[-1])}, bytes(4)), "no proper shape"),
+        (_container({"a": _entry(0, 4, shape=[True])}, bytes(4)), "no proper shape"),
+        (_container({"a": _entry(0, 4, shape=[2])}, bytes(4)), "another size"),
+        (_container({"a": _entry(0, 0, shape=[0, 2**63])}), "improper sizes"),
+        (_container({"\n": _entry(0, 4, shape=[2])}, bytes(4)), "another size"),
+    ],
+)
+def test_damaged_containers_are_one_line_errors(tmp_path, content, message):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(GaneditError, match=message) as caught:
+        load_network(path, device="cpu")
+    assert str(caught.value).startswith(f"{path}: not a readable safetensors file (")
+    assert str(caught.value).isprintable()
+
+
+def test_every_tensor_is_the_one_that_the_library_reads(generator, tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_network(path, generator, provenance={})
+    contents = read_native(path)
+    wanted = load_file(path)
+    got = contents.generator.stored
+    assert {f"generator.{key}" for key in got} == wanted.keys()
+    for key, tensor in got.items():
+        torch.testing.assert_close(tensor.load(), wanted[f"generator.{key}"], rtol=0, atol=0)
+
+
+def test_a_file_is_opened_once_and_not_for_longer_than_its_tensors_live(network_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        stored, "open_file", lambda path: opened.append(path.open("rb")) or opened[-1]
+    )
+    contents = read_native(network_path)
+    contents.generator.load()
+    assert len(opened) == 1
+    del contents
+    assert opened[0].closed

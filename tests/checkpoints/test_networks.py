@@ -75,21 +75,19 @@ def test_projection_into_foreign_networks(run, files, index):
 
 
 def test_stylegan3_in_the_commands(run, stylegan3_path):
-    network = ("--network", stylegan3_path)
+    loaded = load_network(stylegan3_path, device="cpu")
+    assert loaded.metadata["architecture"] == "stylegan3"
+    assert loaded.generator.noise_shapes == ()
+    network = ("--network", stylegan3_path, "--device", "cpu")
     assert run("generate", *network, "--seeds", "0-1", "--save-latents").exit_code == 0
-    result = run("interpolate", "out/seed0000.pt", "out/seed0001.pt", "--frames", 3)
+    ends = ("out/seed0000.pt", "out/seed0001.pt")
+    result = run("interpolate", *ends, "--frames", 3, "--device", "cpu")
     assert result.exit_code == 0, result.stderr
     assert run("mix", "--rows", "0", "--columns", "1", "--layers", "0-1", *network).exit_code == 0
     options = ("--loss", "clay", "--steps", 3, "--out", "found")
     result = run("project", "out/seed0000.png", *network, *options)
     assert result.exit_code == 0, result.stderr
     assert "no noise maps" in result.stderr
-
-
-def test_commands_load_stylegan3_on_the_asked_device(stylegan3_path):
-    network = load_network(stylegan3_path, device="cpu")
-    assert network.metadata["architecture"] == "stylegan3"
-    assert network.generator.noise_shapes == ()
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path):

@@ -1,3 +1,5 @@
+import dataclasses
+import math
 import sys
 import types
 from pathlib import Path
@@ -13,7 +15,7 @@ from ganedit.checkpoints.contents import Contents, Part
 from ganedit.errors import GaneditError
 from ganedit.generators import StyleGAN2Discriminator, StyleGAN2Generator
 from ganedit.io.safe_pickle import Global, Record
-from ganedit.io.stored import StoredTensor
+from ganedit.io.stored import Storage, StoredTensor
 from ganedit.io.torch_files import open_pickled
 from tests.conformance import nvlabs_pickle
 
@@ -123,7 +125,7 @@ def test_every_option_of_the_generator_is_read(tmp_path: Path) -> None:
     net = nvlabs_pickle.Net(arrays(ours), arguments)
     contents = recognised(read(tmp_path, {"G": net, "G_ema": net}))
     assert contents.generator is not None
-    assert contents.generator.config == ours.config
+    assert contents.generator.config | {"channels": None} == ours.config
     assert contents.training["G_ema arguments"]["synthesis_kwargs"]["num_fp16_res"] == 4
     theirs = build_generator(contents.generator, tmp_path / "network.pkl")
     z, c = torch.randn(2, 16), torch.eye(3)[:2]
@@ -173,7 +175,7 @@ def test_every_option_of_the_discriminator_is_read(tmp_path: Path) -> None:
         read(tmp_path, {"D": nvlabs_pickle.Net(arrays(ours), arguments, "Discriminator")})
     ).discriminator
     assert part is not None
-    assert part.config == ours.config
+    assert part.config | {"channels": None} == ours.config
     theirs = build_discriminator(part, tmp_path / "network.pkl")
     images, c = torch.randn(3, 3, 16, 16), torch.eye(3)
     assert torch.equal(theirs(images, c), ours(images, c))
@@ -380,6 +382,27 @@ def test_options_of_unknown_meaning_are_errors(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("taps", [[1j, 3, 3, 1], [math.nan, 1], [True, True], [1e300, 1]])
+def test_filters_that_are_no_numbers_are_one_line(taps: list[Any], tmp_path: Path) -> None:
+    value = read_generator(tmp_path)
+    torch.save(torch.tensor(taps, dtype=torch.float64 if 1e300 in taps else None), tmp_path / "f")
+    stored = open_pickled(tmp_path / "f").trusted()
+    value["G_ema"].state["_init_kwargs"]["synthesis_kwargs"] = {"resample_filter": stored}
+    with pytest.raises(GaneditError, match="resample_filter") as error:
+        nvidia.recognise(value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("use_noise", ["no", 2, None])
+def test_whether_layers_have_noise_is_a_truth_value(use_noise: Any, tmp_path: Path) -> None:
+    value = read_generator(tmp_path)
+    for block in child(value["G_ema"], "synthesis").state["_modules"].values():
+        for layer in block.state["_modules"].values():
+            layer.state["use_noise"] = use_noise
+    with pytest.raises(GaneditError, match="use_noise: expected True or False"):
+        skeleton(generator_of(value), tmp_path / "network.pkl")
+
+
 def test_whole_numbers_may_be_stored_as_floats(tmp_path: Path) -> None:
     value = read_generator(tmp_path, synthesis_kwargs={"channel_base": 128.0, "channel_max": 8.0})
     value["G_ema"].state["img_resolution"] = 16.0
@@ -400,7 +423,7 @@ def test_hostile_trees_are_one_line(tmp_path: Path) -> None:
     value = read_generator(tmp_path)
     mapping = child(value["G_ema"], "mapping")
     mapping.state["_modules"]["again"] = mapping
-    with pytest.raises(GaneditError, match="nested too deep, or without end"):
+    with pytest.raises(GaneditError, match="too many, too deep, or without end"):
         nvidia.recognise(value)
     for state in (None, {}, {"_modules": 3}, {"_modules": {"synthesis": None}}, []):
         with pytest.raises(GaneditError, match="is not known"):
@@ -410,3 +433,40 @@ def test_hostile_trees_are_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [None, 3, {}, {"G": 3, "D": None}, {"G_ema": {"a": 1}}, ()])
 def test_other_data_is_not_of_this_family(value: Any) -> None:
     assert nvidia.recognise(value) is None
+
+
+def test_pickles_of_protocol_2_keep_large_weights_as_text(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    ours = StyleGAN2Generator(**{**SIZES, "w_dim": 384, "mapping_layers": 2, **CHANNELS})
+    arguments = generator_arguments(w_dim=384)
+    net = nvlabs_pickle.Net(arrays(ours.requires_grad_(False)), arguments)
+    state = generator_of(read(tmp_path, {"G_ema": net}, protocol=2)).load()
+    assert all(torch.equal(state[key], value) for key, value in ours.state_dict().items())
+
+
+def test_a_filter_too_long_to_square_is_one_line(tmp_path: Path) -> None:
+    state = arrays(make_generator())
+    state["synthesis.b8.resample_filter"] = np.ones(10_000, np.float32)
+    path = tmp_path / "network.pkl"
+    net = nvlabs_pickle.Net(state, generator_arguments())
+    nvlabs_pickle.write(path, "stylegan2-ada", {"G_ema": net})
+    with pytest.raises(GaneditError, match=r"network.pkl: .* a filter of 10000 taps"):
+        skeleton(generator_of(open_pickled(path).value), path)
+
+
+def test_one_module_met_a_thousand_times_is_one_line(tmp_path: Path) -> None:
+    value = read_generator(tmp_path)
+    block = child(value["G_ema"], "synthesis", "b8")
+    modules = child(value["G_ema"], "synthesis").state["_modules"]
+    modules |= {f"x{index}": block for index in range(1000)}
+    with pytest.raises(GaneditError, match="too many"):
+        recognised(value)
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.int64, np.bool_])
+def test_weights_that_are_not_real_are_one_line(tmp_path: Path, dtype: Any) -> None:
+    part = generator_of(read_generator(tmp_path))
+    storage = Storage(torch.from_numpy(np.zeros(1, dtype)).dtype, 1)
+    weight = StoredTensor(storage.dtype, (1,), (1,), 0, storage)
+    with pytest.raises(GaneditError, match="where weights are real"):
+        dataclasses.replace(part, stored={**part.stored, "mapping.fc0.bias": weight})

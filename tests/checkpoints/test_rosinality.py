@@ -254,6 +254,59 @@ def test_limits_of_the_references_own_code_are_told() -> None:
     assert "512 channels at 32 pixels, not 256" in found
 
 
+def test_channels_that_grow_after_32_pixels_are_kept(path: Path) -> None:
+    """As the reference's channel multipliers above 2 do, on a smaller scale."""
+    table = {"4": 8, "8": 8, "16": 8, "32": 8, "64": 16, "128": 12}
+    sizes: dict[str, Any] = {"img_resolution": 128, "channels": table}
+    generator, discriminator = make_generator(**sizes), make_discriminator(**sizes)
+    contents = written(training_file(generator, discriminator), path)
+    assert contents.generator is not None
+    assert contents.discriminator is not None
+    assert contents.generator.config["channels"] == table
+    assert contents.discriminator.config["channels"] == table
+    again = build_generator(contents.generator, path)
+    assert torch.equal(picture(again), picture(generator))
+    critic = build_discriminator(contents.discriminator, path)
+    images = picture(generator)
+    assert torch.equal(critic(images), discriminator(images))
+    state, wanted = to_rosinality(again)[0], to_rosinality(generator)[0]
+    assert list(state) == list(wanted)
+    assert all(torch.equal(state[key], value) for key, value in wanted.items())
+
+
+@pytest.mark.parametrize("multiplier", [1, 2, 3, 4, 8])
+def test_every_channel_multiplier_of_the_reference_is_read(multiplier: int) -> None:
+    sizes = [4 << k for k in range(9)]
+    table = {str(r): 512 if r <= 32 else 16384 * multiplier // r for r in sizes}
+    with torch.device("meta"):
+        generator = StyleGAN2Generator(img_resolution=1024, channels=table)
+        discriminator = StyleGAN2Discriminator(img_resolution=1024, channels=table)
+    theirs = {key: value.to("meta") for key, value in on_meta(to_rosinality, generator).items()}
+    config, state = from_rosinality(theirs)
+    assert ("channels" in config) == (multiplier > 2)
+    with torch.device("meta"):
+        again = StyleGAN2Generator(**config)
+    shapes = {key: value.shape for key, value in generator.state_dict().items()}
+    assert {key: value.shape for key, value in state.items()} == shapes
+    assert {key: value.shape for key, value in again.state_dict().items()} == shapes
+    assert rosinality_limits(again) == []
+    config, state = discriminator_from_rosinality(
+        on_meta(discriminator_to_rosinality, discriminator)
+    )
+    with torch.device("meta"):
+        critic = StyleGAN2Discriminator(**config)
+    shapes = {key: value.shape for key, value in discriminator.state_dict().items()}
+    assert {key: value.shape for key, value in critic.state_dict().items()} == shapes
+
+
+def on_meta(export: Any, network: Any) -> dict[str, Tensor]:
+    """Export a network that has no numbers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rosinality, "_copied", lambda network: network.state_dict())
+        found = export(network)
+    return found[0] if isinstance(found, tuple) else found
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -189,7 +189,7 @@ def test_a_changed_pin_is_refused_with_both_hashes(site):
         (b'{"error": "not found"}', 'a JSON answer \'{"error": "not found"}\''),
         (b'{"err": {"code": 404}}', "a JSON answer"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\n", "a Git LFS pointer"),
-        (b"\x00\x01\x02" * 50, "something that starts with"),
+        (b"\x00\x01\x02" * 50, "something unknown; "),
     ],
 )
 def test_what_is_no_checkpoint_is_refused_and_not_kept(site, cache, content, words):
@@ -258,11 +258,15 @@ def test_a_broken_record_is_made_anew(content):
         ("https://example.org:port/net.pkl", "not a proper address"),
         ("https://[::1/net.pkl", "not a proper address"),
         ("https://exämple.org/net.pkl", "not a proper address"),
+        ("https://a..b/net.pkl", "not a proper address"),
+        (f"https://{'a' * 64}.org/net.pkl", "not a proper address"),
+        ("https://example.org/\udcff.pkl", "not a proper address"),
         ("https://example.org/net.pkl#page=2", "only sha256="),
         ("https://drive.google.com/uc?id=1", "Google Drive asks"),
         ("hf://owner/repo", "not an address on the Hub"),
         ("hf://owner/repo@/net.pkl", "not an address on the Hub"),
         ("hf://owner/repo/../net.pkl", "not an address on the Hub"),
+        ("hf://owner/repo/\udcff.pkl", "not an address on the Hub"),
     ],
 )
 def test_bad_addresses_are_refused_before_anything_is_asked(source, words):
@@ -343,6 +347,19 @@ def test_a_file_of_the_hub_is_fetched_once(hub, cache, tmp_path, capfd):
     assert any("/resolve/v2/" in line for line in hub.asked)
     assert home(source) == source
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.network
+def test_what_others_fetched_into_the_hubs_cache_is_here(hub, cache):
+    from huggingface_hub import hf_hub_download
+
+    fetched = hf_hub_download("ann/nets", "models/net.pkl")
+    asked = list(hub.asked)
+    source = "hf://ann/nets/models/net.pkl"
+    assert is_here(source)
+    assert not is_here("hf://ann/nets@v2/models/net.pkl")
+    assert locate(source) == Path(fetched)
+    assert hub.asked == asked
 
 
 @pytest.mark.network

@@ -349,7 +349,7 @@ def test_freezing_counts_layers_from_the_picture() -> None:
         (lambda g, d: StyleGAN2Generator(img_resolution=48), "power of two from 8, got 48"),
         (lambda g, d: make_generator(architecture="x"), "skip, resnet or orig, got 'x'"),
         (lambda g, d: make_discriminator(freeze_layers=8), "freeze_layers: expected 0 to 7"),
-        (lambda g, d: make_generator(activation="x"), "act: expected one of linear"),
+        (lambda g, d: make_generator(activation="x"), "activation: expected linear, relu, .*'x'"),
         (lambda g, d: make_generator(mapping_layers=0, w_dim=8), "num_layers: 0 needs an input"),
         (lambda g, d: make_generator(c_dim=3).map(torch.zeros(2, 16)), r"c: expected \[2, 3\]"),
         (lambda g, d: make_discriminator(c_dim=3)(torch.zeros(4, 3, 16, 16)), r"c: expected \["),
@@ -358,3 +358,77 @@ def test_freezing_counts_layers_from_the_picture() -> None:
 def test_wrong_arguments_say_what_was_wanted(call: Callable[..., Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call(make_generator(), make_discriminator())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"conv_clamp": "1"}, "conv_clamp: expected a positive number or None, got '1'"),
+        ({"conv_clamp": 0}, "conv_clamp: expected a positive number or None, got 0"),
+        ({"conv_clamp": -1}, "conv_clamp: expected a positive number or None, got -1"),
+        ({"conv_clamp": float("nan")}, "conv_clamp: .* got nan"),
+        ({"c_dim": -1}, "c_dim: expected a whole number from 0, got -1"),
+        ({"img_channels": 3.0}, "img_channels: expected a whole number from 1, got 3.0"),
+        ({"img_resolution": True}, "img_resolution: expected a power of two from 8, got True"),
+        ({"mapping_lr_multiplier": True}, "mapping_lr_multiplier: expected a positive number"),
+        ({"mapping_features": 0}, "mapping_features: expected a whole number from 1 or None"),
+        ({"mapping_activation": []}, r"mapping_activation: expected linear, .* got \[\]"),
+        ({"channel_base": 8}, "channel_base: expected at least 16, got 8"),
+        ({"resample_filter": 3}, "resample_filter: expected up to 64 numbers .* got 3"),
+        ({"resample_filter": [1, -1]}, "resample_filter: .* that do not sum to zero"),
+        ({"resample_filter": [[1, 2], [3]]}, "resample_filter: .* or rows of them"),
+        ({"resample_filter": [[1], 2]}, "resample_filter: .* or rows of them"),
+        ({"resample_filter": [1] * 65}, "resample_filter: expected up to 64"),
+        ({"channels": [8, 8, 8]}, "channels: expected counts at 4, 8, 16, got"),
+        ({"channels": {"4": 8, "8": 8}}, "channels: expected counts at 4, 8, 16, got"),
+        ({"channels": {"4": 8, "8": 8, "16": 0}}, "16: expected a whole number from 1, got 0"),
+    ],
+)
+def test_wrong_settings_say_what_was_wanted(settings: dict[str, Any], message: str) -> None:
+    for make in (make_generator, make_discriminator):
+        with pytest.raises(ValueError, match=message):
+            make(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"w_avg_beta": "a"}, "w_avg_beta: expected a number from 0 to 1, got 'a'"),
+        ({"w_avg_beta": 1.5}, "w_avg_beta: expected a number from 0 to 1, got 1.5"),
+        ({"use_noise": "no"}, "use_noise: expected True or False, got 'no'"),
+        ({"z_dim": 0}, "z_dim: expected a whole number from 1, got 0"),
+    ],
+)
+def test_wrong_settings_of_the_generator(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_generator(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mbstd_num_channels": 3}, "mbstd_num_channels: expected a divisor of 8, got 3"),
+        ({"mbstd_group_size": 0}, "mbstd_group_size: expected a whole number from 1 or None"),
+        ({"cmap_dim": 0}, "cmap_dim: expected a whole number from 1 or None"),
+        ({"freeze_layers": -1}, "freeze_layers: expected a whole number from 0, got -1"),
+        ({"epilogue_activation": "x"}, "epilogue_activation: expected linear"),
+    ],
+)
+def test_wrong_settings_of_the_discriminator(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_discriminator(**settings)
+
+
+@pytest.mark.parametrize("architecture", ["skip", "resnet", "orig"])
+def test_a_table_of_channels_overrides_the_rule(architecture: Any) -> None:
+    table = {"4": 6, "8": 4, "16": 10}
+    settings: dict[str, Any] = {"channels": table, "architecture": architecture}
+    generator, discriminator = make_generator(**settings), make_discriminator(**settings)
+    for size, count in table.items():
+        block = generator.synthesis.get_submodule(f"b{size}")
+        assert block.get_parameter("conv1.bias").shape == (count,)
+    assert discriminator(images_of(generator)).shape == (2, 1)
+    assert discriminator.get_parameter("b16.conv0.weight").shape == (10, 10, 3, 3)
+    assert discriminator.get_parameter("b16.conv1.weight").shape == (4, 10, 3, 3)
+    again = StyleGAN2Generator(**generator.config)
+    again.load_state_dict(generator.state_dict())

@@ -349,7 +349,11 @@ def _bombs() -> Iterator[Hostile]:
     yield Hostile("integer in digits", b"(lp0\nI" + b"9" * 10**6 + b"\n.", "digits")
     yield Hostile("line without end", b"(lp0\nV" + b"x" * (20 << 20), "line of more than")
     yield Hostile("memo index", bare(b"Nr" + struct.pack("<I", 2**32 - 1)), None)
-    yield Hostile("memo index in digits", bare(b"Np" + b"9" * 1900 + b"\n"), None)
+    yield Hostile("memo index in digits", bare(b"Np" + b"9" * 1900 + b"\n"), "memo index")
+    yield Hostile("negative memo index", bare(b"Np-1\n"), "memo index")
+    puts = b"".join(b"p%d\n" % (k * (2**61 - 1)) for k in range(1, 60_000))
+    yield Hostile("memo indices of one hash", bare(b"N" + puts), "memo index")
+    yield Hostile("memo indices that meet in a dict", bare(b"N" + _meeting_indices()), None)
     yield Hostile("deep tuples", bare(b"N" + b"\x85" * 100_000), "deep")
     yield Hostile("deep lists", bare(b"]" * 100_000 + b"a" * 99_999), "deep")
     yield Hostile("deep dicts", bare(b"}" + b"N}" * 50_000 + b"s" * 50_000), "deep")
@@ -366,6 +370,12 @@ def _bombs() -> Iterator[Hostile]:
     yield Hostile("list as key", bare(b"}]Ns"), "key")
     same = b"".join(number(i * (2**61 - 1)) + b"N" for i in range(1, 20_000))
     yield Hostile("keys of one hash", bare(b"}(" + same + b"u"), "key")
+    many = b"".join(b"J" + struct.pack("<i", i) + b"N" for i in range(40_000))
+    yield Hostile("numbers as keys", bare(b"}(" + many + b"u"), "numbers as dict keys")
+    floats = b"".join(
+        b"G" + struct.pack(">d", m * 2.0 ** (61 * e)) for m in range(1, 3000) for e in range(16)
+    )
+    yield Hostile("floats of few hashes", bare(b"\x8f(" + floats + b"\x90"), "numbers as dict keys")
     pairs = b"".join(number(i) + b"N\x86N" for i in range(10_000))
     yield Hostile("tuples as keys", bare(b"}(" + pairs + b"u"), "key")
     yield Hostile("marks", bare(b"(" * 100_000), "marks")
@@ -380,6 +390,32 @@ def _bombs() -> Iterator[Hostile]:
     yield Hostile(
         "copies of a stream", bare(b"(" + blob(small) + b"q\x01" + again + b"l"), "operations"
     )
+
+
+def _meeting_indices() -> bytes:
+    """Indices that fill a dict of integers along the way on which it looks for a free place.
+
+    The last is looked up 100,000 times, each time along nearly all of that way.
+    """
+    size = 2**19
+    way, place = [], 0
+    for _ in range(300_000):
+        way.append(place)
+        place = (5 * place + 1) % size
+    taken, early = set(way), set(way[:30_000])
+
+    def meets(index: int) -> bool:
+        place, rest = index % size, index
+        while rest:
+            if place not in taken:
+                return False
+            rest >>= 5
+            place = (5 * place + rest + 1) % size
+        return place in early
+
+    last = struct.pack("<I", next(index for index in range(2**31, 2**32) if meets(index)))
+    puts = b"".join(b"r" + struct.pack("<I", index) for index in way)
+    return puts + b"r" + last + (b"j" + last + b"0") * 90_000
 
 
 def _shared_chain() -> bytes:
@@ -477,7 +513,7 @@ def _lying_archives() -> Iterator[Hostile]:
     second = packed.index(b"PK\1\2", packed.index(b"PK\1\2") + 4)
     packed[second + 24 : second + 28] = struct.pack("<I", 16)
     yield Hostile("zip bomb that lies", bytes(packed), "checksum")
-    yield Hostile("many members", _many_members(100_000), "100000 members")
+    yield Hostile("many members", many_members(100_000), "100000 members")
     yield Hostile("encrypted", _patched(good, table + 8, b"\1\0"), "encrypted")
     yield Hostile("strange compression", _patched(good, table + 10, b"\x0c\0"), "method 12")
     yield Hostile("truncated zip", good[: end - 20], "end of the zip")
@@ -511,9 +547,10 @@ def _patched(content: bytes, position: int, patch: bytes) -> bytes:
     return content[:position] + patch + content[position + len(patch) :]
 
 
-def _many_members(count: int) -> bytes:
-    local = struct.pack("<4s5H3I2H", b"PK\3\4", 20, 0, 0, 0, 0, 0, 0, 0, 1, 0) + b"a"
-    entry = struct.pack("<4s6H3I5H2I", b"PK\1\2", 20, 20, *[0] * 4, 0, 0, 0, 1, *[0] * 6) + b"a"
+def many_members(count: int, name: bytes = b"a.npy") -> bytes:
+    """A zip archive that lists its one member ``count`` times."""
+    local = struct.pack("<4s5H3I2H", b"PK\3\4", 20, *[0] * 7, len(name), 0) + name
+    entry = struct.pack("<4s6H3I5H2I", b"PK\1\2", 20, 20, *[0] * 7, len(name), *[0] * 6) + name
     table = entry * count
     start = len(local)
     wide = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, len(table), start)
@@ -589,8 +626,8 @@ def _broken_pickles() -> Iterator[Hostile]:
 
 
 def _something_else() -> Iterator[Hostile]:
-    yield Hostile("web page", b"<!DOCTYPE html><html>Quota exceeded</html>", "a web page")
-    yield Hostile("web page after space", b"\n  <HTML><head>", "a web page")
+    yield Hostile("web page", b"<!DOCTYPE html><html>Quota exceeded</html>", "an HTML page")
+    yield Hostile("web page after space", b"\n  <HTML><head>", "an HTML page")
     yield Hostile("empty", b"", "is empty")
     yield Hostile("text", b"hello, this is text", "something unknown")
     yield Hostile("one byte", b"x", "something unknown")

@@ -9,7 +9,8 @@ import pytest
 
 from ganedit.errors import GaneditError
 from ganedit.io import file_digest, is_partial, sweep_partials, write_atomic, write_bytes
-from ganedit.io.files import _machine
+from ganedit.io.files import _machine, open_file, read_start
+from ganedit.io.kinds import kind_of
 
 
 def names(folder: Path) -> list[str]:
@@ -121,3 +122,60 @@ def test_only_what_dead_processes_of_this_machine_left_is_swept(tmp_path):
 def test_a_digest_is_sha256(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")  # the first test vector of FIPS 180
     assert file_digest(tmp_path / "a").startswith("ba7816bf8f01cfea414140de5dae2223b00361a3")
+
+
+def test_a_start_is_as_long_as_the_file_allows(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    assert read_start(path, 2) == b"ab"
+    assert read_start(path, 20) == b"abc"
+
+
+def test_what_cannot_be_read_is_one_line_and_blocks_nothing(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty").touch()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "hanging").symlink_to("nowhere")
+    for name, words in {
+        "folder": "is a folder",
+        "empty": "the file is empty",
+        "pipe": "is no regular file",
+        "hanging": "no such file",
+        "absent": "no such file",
+        "folder/a\0b": "cannot be the name of a file",
+        "empty/a": "cannot be read",
+        "x" * 300: "cannot be read",
+        "/dev/zero": "is no regular file",
+    }.items():
+        with pytest.raises(GaneditError, match=words) as caught:
+            read_start(tmp_path / name, 10)
+        assert str(caught.value).isprintable()
+    with pytest.raises(GaneditError, match="is no regular file"):
+        open_file(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"", "an empty file"),
+        (
+            b"\xef\xbb\xbf <HTML><title>Qu\xc3\xb6ta\n&lt;over</title>",
+            "an HTML page titled 'Quöta <over'",
+        ),
+        (b"<html><title>" + b"\x1b[2J" * 50, "an HTML page"),
+        (b"<html><title>\x1b[2J</title>", "an HTML page titled '?[2J'"),
+        (b"<title" * 10_000, "something unknown that starts with '<title"),
+        (b"<html>" + b"<title>" * 10_000, "an HTML page"),
+        (b'[{"a": 1}]', "a JSON answer '[{\"a\": 1}]'"),
+        (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer"),
+        (b"PK\3\4" + bytes(40), "a zip archive"),
+        (b"\x10" + bytes(7) + b'{"a":', "a safetensors file"),
+        (bytes(100), "something unknown"),
+        ("grüße".encode(), "something unknown that starts with 'grüße'"),
+    ],
+)
+def test_the_kind_of_a_file_in_words(start, kind):
+    got = kind_of(start)
+    assert got.startswith(kind)
+    assert got.isprintable()
+    assert len(got) < 130

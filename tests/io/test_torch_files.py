@@ -346,7 +346,7 @@ def test_what_is_no_file(tmp_path, kind):
 
 
 def test_a_path_that_cannot_be():
-    with pytest.raises(GaneditError, match=r"cannot be read|no such file"):
+    with pytest.raises(GaneditError, match=r"cannot be the name of a file"):
         open_pickled("a\0b")
     with pytest.raises(GaneditError, match="is no regular file"):
         open_pickled("/dev/zero")

@@ -216,3 +216,12 @@ def test_wrong_arguments_say_what_was_wanted() -> None:
         upsampling_conv2d(x, torch.zeros(5, 3, 2, 2), FILTER)
     with pytest.raises(ValueError, match=r"x: expected \[N, 3, H, W\]"):
         downsampling_conv2d(torch.zeros(2, 4, 4, 4), weight, FILTER)
+
+
+@pytest.mark.parametrize("demodulate", [True, False])
+def test_a_gain_of_the_input_is_not_undone(demodulate: bool) -> None:
+    x, weight, styles = torch.randn(2, 3, 5, 5), torch.randn(4, 3, 3, 3), torch.randn(2, 3)
+    gain = torch.tensor(0.3)
+    plain = modulated_conv2d(x, weight, styles, demodulate=demodulate)
+    got = modulated_conv2d(x, weight, styles, demodulate=demodulate, input_gain=gain)
+    torch.testing.assert_close(got, plain * gain)
