@@ -593,7 +593,7 @@ def _lying_arrays() -> Iterator[Hostile]:
     utf8 = text("\xe9" * 50_000)
     encoded = call(name("_codecs", "encode"), utf8, text("latin1"))
     yield Hostile(
-        "array in text", bare(array(four, row(number(10**6)), encoded)), "number of bytes"
+        "array in text", bare(array(four, row(number(10**6)), encoded)), "declares 4000000 bytes"
     )
     encoded = call(name("_codecs", "encode"), text("\u20ac" * 50_000), text("latin1"))
     yield Hostile("array in other text", bare(array(four, row(number(20_000)), encoded)), "as text")
