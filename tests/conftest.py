@@ -7,9 +7,10 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from ganedit.checkpoints import Network, load_network, save_network
+from ganedit.checkpoints import Network, load_network, save_encoder, save_network
 from ganedit.cli.app import app
 from ganedit.editing import sample
+from ganedit.encoders import CompactEncoder
 from ganedit.generators import StyleGAN2Generator
 from ganedit.io import Latent, save_latent
 
@@ -76,6 +77,25 @@ def class_network_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def network(network_path: Path) -> Network:
     return load_network(network_path, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def encoder() -> CompactEncoder:
+    """An encoder with random weights for the tiny network."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = CompactEncoder(num_ws=6, w_dim=16, resolution=16, widths=(8, 16, 16), hidden=24)
+    return encoder.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def encoder_path(
+    tmp_path_factory: pytest.TempPathFactory, encoder: CompactEncoder, network: Network
+) -> Path:
+    path = tmp_path_factory.mktemp("networks") / "encoder.safetensors"
+    average = network.generator.w_avg[None]
+    save_encoder(path, encoder, average=average, fingerprint=network.fingerprint, provenance={})
+    return path
 
 
 @pytest.fixture

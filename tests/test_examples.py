@@ -43,6 +43,11 @@ def test_the_measurements_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "Fréchet distance" in capsys.readouterr().out
 
 
+def test_the_measurements_of_the_encoder_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert load("measure_encoder.py")["main"](photos=2) > 15
+    assert "ms a photo" in capsys.readouterr().out
+
+
 def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "README.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", text, re.S)

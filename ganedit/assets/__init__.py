@@ -8,8 +8,11 @@ from ganedit.errors import GaneditError
 
 _FOLDER = Path(__file__).parent
 
-_KINDS: dict[str, Literal["generator", "features"]] = {
+Kind = Literal["generator", "encoder", "features"]
+
+_KINDS: dict[str, Kind] = {
     "clay": "generator",
+    "clay-encoder": "encoder",
     "clay-features": "features",
 }
 
@@ -28,7 +31,7 @@ class Asset:
     name: str
     weights: Path
     card: Path
-    kind: Literal["generator", "features"]
+    kind: Kind
 
 
 def embedded() -> dict[str, Asset]:

@@ -4,20 +4,32 @@ from ganedit.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from ganedit.checkpoints.convert import Conversion, convert
 from ganedit.checkpoints.describe import describe
 from ganedit.checkpoints.labels import class_label, label_batch
-from ganedit.checkpoints.native import save_network
-from ganedit.checkpoints.networks import Network, fingerprint, load_discriminator, load_network
+from ganedit.checkpoints.native import save_encoder, save_network
+from ganedit.checkpoints.networks import (
+    LoadedEncoder,
+    Network,
+    find_encoder,
+    fingerprint,
+    load_discriminator,
+    load_encoder,
+    load_network,
+)
 
 __all__ = [
     "Checkpoint",
     "Conversion",
+    "LoadedEncoder",
     "Network",
     "class_label",
     "convert",
     "describe",
+    "find_encoder",
     "fingerprint",
     "label_batch",
     "load_discriminator",
+    "load_encoder",
     "load_network",
     "open_checkpoint",
+    "save_encoder",
     "save_network",
 ]

@@ -15,6 +15,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ganedit.checkpoints.contents import Part, plain, text
+from ganedit.encoders import BackboneEncoder, CompactEncoder, Encoder4Editing, GradualStyleEncoder
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
 from ganedit.generators.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
@@ -29,6 +30,17 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "stylegan2": StyleGAN2Discriminator,
     "stylegan3": StyleGAN2Discriminator,
 }
+ENCODERS: dict[str, type[nn.Module]] = {
+    "CompactEncoder": CompactEncoder,
+    "GradualStyleEncoder": GradualStyleEncoder,
+    "Encoder4Editing": Encoder4Editing,
+    "BackboneEncoder": BackboneEncoder,
+}
+_REGISTRIES = {
+    "generator": GENERATORS,
+    "discriminator": DISCRIMINATORS,
+    "encoder": ENCODERS,
+}
 
 # A forged configuration must not make a constructor loop for minutes; real ones stay below.
 _LARGEST_NUMBER = 1 << 20
@@ -37,6 +49,8 @@ _LIMITS = {
     "mapping_layers": 64,
     "num_layers": 32,
     "img_resolution": 1 << 13,
+    "num_ws": 64,
+    "resolution": 1 << 11,
     "margin_size": 1 << 10,
     "filter_size": 64,
     "lrelu_upsampling": 16,
@@ -73,13 +87,22 @@ def build_discriminator(part: Part, path: Path) -> nn.Module:
     return _build(part, path)
 
 
+def build_encoder(part: Part, path: Path) -> nn.Module:
+    """Build an encoder of a file, in eval mode, frozen, float32 on the CPU.
+
+    Raises:
+        GaneditError: As `build_generator`.
+    """
+    return _build(part, path).eval().requires_grad_(False)
+
+
 def skeleton(part: Part, path: Path) -> nn.Module:
     """Return the network of a part without its weights, after comparing it with the file.
 
     Raises:
         GaneditError: It cannot be built, or has other tensors than the file.
     """
-    registry = GENERATORS if part.role == "generator" else DISCRIMINATORS
+    registry = _REGISTRIES[part.role]
     kind = registry.get(part.architecture)
     if kind is None:
         raise GaneditError(
@@ -155,6 +178,8 @@ class _Unfilled(TorchFunctionMode):
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == torch.nn.init.__name__:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
         if func in _CREATORS:
             sizes = args[0] if args and isinstance(args[0], (list, tuple)) else args
             self._left -= math.prod(size for size in sizes if isinstance(size, int))

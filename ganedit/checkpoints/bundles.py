@@ -1,14 +1,19 @@
 """Files of encoders and mappers that carry the generator which they were trained for.
 
 pSp, e4e, SAM and StyleCLIP's mappers store one state dict of all their networks, told apart by the
-first part of the key. The ``decoder`` is rosinality's generator.
+first part of the key. The ``decoder`` is rosinality's generator; the encoders are ours under the
+same names.
 """
 
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from ganedit.checkpoints.contents import (
     Contents,
+    Part,
+    StoredEncoder,
     count_parameters,
     leftover,
     plain,
@@ -16,11 +21,15 @@ from ganedit.checkpoints.contents import (
     without_parallel,
 )
 from ganedit.checkpoints.rosinality import generator_part, holds_generator
+from ganedit.encoders import PYRAMID_RESOLUTION
 from ganedit.io.stored import StoredTensor
 
 _DECODER = "decoder"
-_ENCODERS = ("encoder", "pretrained_encoder", "mapper")
+_ENCODERS = ("encoder", "pretrained_encoder")
+_COMPANIONS = (*_ENCODERS, "mapper")
 _READ = ("state_dict", "latent_avg", "opts")
+_HEAD = re.compile(r"styles\.\d+\.linear\.weight")
+_LARGEST_SIZE = 1 << 13
 
 
 def recognise(value: Any) -> Contents | None:
@@ -39,7 +48,7 @@ def recognise(value: Any) -> Contents | None:
     if not holds_generator(decoder):
         decoder = None
     opts = value.get("opts")
-    known = any(name in networks for name in _ENCODERS) and isinstance(opts, dict)
+    known = any(name in networks for name in _COMPANIONS) and isinstance(opts, dict)
     if decoder is None and not known:
         return None
     opts = opts if isinstance(opts, dict) else {}
@@ -47,7 +56,18 @@ def recognise(value: Any) -> Contents | None:
     average = average if isinstance(average, StoredTensor) else None
     family = _family(networks, opts)
     training = plain(opts)
-    others = [_described(name, tensors, opts) for name, tensors in networks.items()]
+    generator = None if decoder is None else generator_part(_DECODER, decoder, average)
+    num_ws = _num_ws(generator, opts)
+    encoders = {
+        name: _encoder(name, networks[name], opts, num_ws=num_ws, average=average)
+        for name in _ENCODERS
+        if name in networks
+    }
+    others = [
+        _described(name, tensors, opts)
+        for name, tensors in networks.items()
+        if encoders.get(name) is None
+    ]
     for key, item in value.items():
         if key in _READ:
             continue
@@ -55,8 +75,13 @@ def recognise(value: Any) -> Contents | None:
             training[text(key)] = plain(item)
         else:
             others.append(leftover(key, item))
-    generator = None if decoder is None else generator_part(_DECODER, decoder, average)
-    return Contents(family=family, generator=generator, training=training, others=tuple(others))
+    return Contents(
+        family=family,
+        generator=generator,
+        encoders=tuple(encoder for encoder in encoders.values() if encoder is not None),
+        training=training,
+        others=tuple(others),
+    )
 
 
 def _by_network(state: Mapping[Any, Any]) -> dict[str, dict[str, Any]]:
@@ -80,6 +105,53 @@ def _family(networks: Mapping[str, Any], opts: Mapping[Any, Any]) -> str:
     if opts.get("encoder_type") == "Encoder4Editing" or "stylegan_size" in opts:
         return "e4e"
     return "pSp"
+
+
+def _num_ws(generator: Part | None, opts: Mapping[Any, Any]) -> int:
+    """Return the latents of the generator: of the one in the file, or as the options tell."""
+    size = opts.get("output_size", opts.get("stylegan_size", 1024))
+    if generator is not None:
+        size = generator.config["img_resolution"]
+    if not isinstance(size, int) or not 4 <= size <= _LARGEST_SIZE:
+        size = 1024
+    return 2 * int(math.log2(size)) - 2
+
+
+def _encoder(
+    name: str,
+    state: Mapping[str, Any],
+    opts: Mapping[Any, Any],
+    *,
+    num_ws: int,
+    average: StoredTensor | None,
+) -> StoredEncoder | None:
+    """Return an encoder with its options; None where the tensors are not of a known one.
+
+    The tensors say which it is; the options, which old files lack, only tell e4e's from pSp's.
+    """
+    stored = {key: tensor for key, tensor in state.items() if isinstance(tensor, StoredTensor)}
+    first = stored.get("input_layer.0.weight")
+    if first is None or len(first.shape) != 4:
+        return None
+    config: dict[str, Any] = {"num_ws": num_ws, "in_channels": first.shape[1]}
+    heads = sum(_HEAD.fullmatch(key) is not None for key in stored)
+    if heads:
+        config["num_ws"] = heads
+        own_kind = opts.get("encoder_type") if name == "encoder" else None
+        of_e4e = own_kind == "Encoder4Editing" or (own_kind is None and "stylegan_size" in opts)
+        architecture = "Encoder4Editing" if of_e4e else "GradualStyleEncoder"
+    elif "linear.weight" in stored:
+        architecture = "BackboneEncoder"
+        config["space"] = "w+" if "output_layer_2.0.weight" in stored else "w"
+    else:
+        return None
+    # SAM's own encoder starts from the other one's latents where it does not from the average.
+    return StoredEncoder(
+        Part(name, "encoder", architecture, config, stored),
+        resolution=PYRAMID_RESOLUTION,
+        relative=name != "encoder" or bool(opts.get("start_from_latent_avg", True)),
+        average=average,
+    )
 
 
 def _described(name: str, tensors: Mapping[str, Any], opts: Mapping[Any, Any]) -> str:

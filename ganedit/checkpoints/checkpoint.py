@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ganedit.checkpoints import bundles, genforce, nvidia, rosinality, tensorflow
-from ganedit.checkpoints.contents import Contents, Part
+from ganedit.checkpoints.contents import Contents, Part, StoredEncoder
 from ganedit.checkpoints.native import is_safetensors, read_native
 from ganedit.errors import GaneditError
 from ganedit.io.files import read_start
@@ -49,6 +49,10 @@ class Checkpoint:
             GaneditError: The file holds none.
         """
         if self.contents.generator is None:
+            if self.contents.family == "ganedit":
+                raise GaneditError(
+                    f"{self.path}: an encoder, not a generator; name it as --encoder"
+                )
             raise GaneditError(f"{self.path}: a {self.contents.family} file without a generator")
         return self.contents.generator
 
@@ -65,6 +69,20 @@ class Checkpoint:
                 " can continue from no other file"
             )
         return self.contents.discriminator
+
+    @property
+    def encoder(self) -> StoredEncoder:
+        """The encoder to use.
+
+        Raises:
+            GaneditError: The file holds none.
+        """
+        if not self.contents.encoders:
+            raise GaneditError(
+                f"{self.path}: a {self.contents.family} file without an encoder; train one with"
+                " 'ganedit train-encoder'"
+            )
+        return self.contents.encoders[0]
 
 
 def open_checkpoint(path: str | Path, *, describe_refused: bool = False) -> Checkpoint:

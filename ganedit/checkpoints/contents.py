@@ -72,7 +72,7 @@ class Part:
     """
 
     name: str
-    role: Literal["generator", "discriminator"]
+    role: Literal["generator", "discriminator", "encoder"]
     architecture: str
     config: dict[str, Any]
     stored: Mapping[str, Stored]
@@ -90,7 +90,8 @@ class Part:
                 f"{self.name}: expected at most {MOST_TENSORS} tensors, got {len(self.stored)}"
             )
         for key, tensor in self.stored.items():
-            if not tensor.dtype.is_floating_point:
+            # Encoders count their batches in whole numbers.
+            if not tensor.dtype.is_floating_point and not key.endswith("num_batches_tracked"):
                 kind = str(tensor.dtype).removeprefix("torch.")
                 raise GaneditError(f"{self.name}.{text(key)}: holds {kind}, where weights are real")
 
@@ -107,6 +108,25 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
+class StoredEncoder:
+    """An encoder in a file, and what its latents are relative to.
+
+    Attributes:
+        part: The network.
+        resolution: Side of the pictures that it reads, in pixels.
+        relative: Whether an average latent is added to what it returns.
+        average: That average, [w_dim] or [rows, w_dim]; None is the generator's own.
+        fingerprint: Of the generator that it belongs to; None is the one of the same file.
+    """
+
+    part: Part
+    resolution: int
+    relative: bool = True
+    average: Stored | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Contents:
     """What a file holds.
 
@@ -115,6 +135,7 @@ class Contents:
         generator: The network to use: the moving average where there is one.
         discriminator: With it, training can go on.
         raw_generator: The generator under training, beside its moving average.
+        encoders: From pictures to latents of the generator; the one to use first.
         training: Options of the training that the file tells, plain data.
         provenance: How the network came to be, in files of ours.
         others: What else is in the file, one phrase each.
@@ -124,6 +145,7 @@ class Contents:
     generator: Part | None = None
     discriminator: Part | None = None
     raw_generator: Part | None = None
+    encoders: tuple[StoredEncoder, ...] = ()
     training: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     others: tuple[str, ...] = ()

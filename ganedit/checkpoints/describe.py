@@ -30,8 +30,8 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         ``architecture``, ``img_resolution``, ``img_channels``, ``z_dim``, ``w_dim``, ``c_dim``,
         ``num_ws``, ``channels`` (resolution, or StyleGAN3's layer and its size, to channels),
         ``config`` and ``average`` (``stored`` or ``estimated``); ``networks`` (name, role,
-        parameters and dtype of each); ``training``, ``provenance``, ``others``, ``refused``;
-        ``usable`` and, when it is false, ``why`` not.
+        architecture, parameters and dtype of each); ``training``, ``provenance``, ``others``,
+        ``refused``; ``usable`` and, when it is false, ``why`` not.
     """
     contents = checkpoint.contents
     facts: dict[str, Any] = {
@@ -45,15 +45,20 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     if checkpoint.refused:
         problems.append(asked_for(checkpoint.refused))
     networks = []
-    for part in (contents.generator, contents.raw_generator, contents.discriminator):
+    parts = [contents.generator, contents.raw_generator, contents.discriminator]
+    parts += [encoder.part for encoder in contents.encoders]
+    # A lone encoder is what --encoder takes; beside a generator it may fail.
+    main = contents.generator or next((part for part in parts[3:]), None)
+    for part in parts:
         if part is None:
             continue
         built, problem = _built(checkpoint, part)
-        if part is contents.generator:
+        if part is main:
             problems += problem
+        if part is contents.generator:
             facts |= _generator(part, built)
         networks.append(_network(part, built))
-    if contents.generator is None:
+    if main is None:
         problems.append("it holds no generator")
     facts["networks"] = networks
     facts["training"] = plain(contents.training)
@@ -111,6 +116,7 @@ def _network(part: Part, built: nn.Module | None) -> dict[str, Any]:
     return {
         "name": part.name,
         "role": part.role,
+        "architecture": part.architecture,
         "parameters": parameters,
         "dtype": ", ".join(dtypes),
     }

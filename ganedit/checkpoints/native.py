@@ -1,8 +1,11 @@
-"""Our network file: one ``.safetensors`` is the whole model.
+"""Our network files: one ``.safetensors`` is the whole model.
 
 Tensors are named ``generator.<key>`` and, when the file can continue a training,
 ``discriminator.<key>``. The metadata entry ``ganedit`` is JSON with the architecture, the
 constructor arguments and the provenance, so no other file is needed and nothing is executed.
+
+An encoder is a file of its own, with the role ``encoder`` in the metadata: tensors
+``encoder.<key>``, the average latent as ``average``, and the fingerprint of its generator.
 """
 
 import json
@@ -15,8 +18,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ganedit.checkpoints.building import GENERATORS, check_config
-from ganedit.checkpoints.contents import Contents, Part, plain
+from ganedit.checkpoints.building import ENCODERS, GENERATORS, check_config
+from ganedit.checkpoints.contents import Contents, Part, StoredEncoder, plain
+from ganedit.encoders import PYRAMID_RESOLUTION
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
 from ganedit.io.files import write_bytes
@@ -54,6 +58,8 @@ def read_native(path: Path) -> Contents:
     if "ganedit" not in metadata:
         raise GaneditError(f"{path}: a safetensors file, but not a network written by ganedit")
     header = _parse_metadata(path, metadata["ganedit"])
+    if header["role"] == "encoder":
+        return _read_encoder(path, header, tensors)
     architecture = header["architecture"]
 
     def part(role: Any, config: dict[str, Any]) -> Part:
@@ -70,6 +76,69 @@ def read_native(path: Path) -> Contents:
         provenance=plain(header["provenance"]),
         others=tuple(f"tensor {shown(key, longest=80)}" for key in strays),
     )
+
+
+def _read_encoder(
+    path: Path, header: Mapping[str, Any], tensors: Mapping[str, StoredTensor]
+) -> Contents:
+    """Return what an encoder's file holds."""
+    prefix = "encoder."
+    stored = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+    if "average" not in tensors:
+        raise GaneditError(f"{path}: missing tensor average")
+    config = header["config"]
+    encoder = StoredEncoder(
+        Part("encoder", "encoder", header["architecture"], config, stored),
+        resolution=config.get("resolution", PYRAMID_RESOLUTION),
+        average=tensors["average"],
+        fingerprint=header["fingerprint"],
+    )
+    strays = [key for key in tensors if key != "average" and not key.startswith(prefix)]
+    return Contents(
+        family="ganedit",
+        encoders=(encoder,),
+        provenance=plain(header["provenance"]),
+        others=tuple(f"tensor {shown(key, longest=80)}" for key in strays),
+    )
+
+
+def save_encoder(
+    path: str | Path,
+    encoder: nn.Module,
+    *,
+    average: Tensor,
+    fingerprint: str,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write an encoder to one file, atomically, its matrices and kernels in half precision.
+
+    Args:
+        path: The `.safetensors` file to write.
+        encoder: A network of a registered architecture.
+        average: What its latents are relative to, [1 or num_ws, w_dim].
+        fingerprint: Of the generator that it belongs to.
+        provenance: JSON-able facts about how the network came to be.
+
+    Raises:
+        GaneditError: The file cannot be written.
+    """
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "role": "encoder",
+        "architecture": _architecture_of(encoder, ENCODERS),
+        "config": dict(_config_of(encoder)),
+        "fingerprint": fingerprint,
+        "provenance": dict(provenance),
+    }
+    # Vectors stay whole: they are few, and variances can exceed what half precision holds.
+    tensors = {
+        key: value.half() if value.ndim > 1 else value
+        for key, value in _prefixed("encoder.", encoder).items()
+    }
+    tensors["average"] = average.detach().to("cpu", torch.float32, copy=True).contiguous()
+    metadata = {"ganedit": json.dumps(header, sort_keys=True)}
+    write_bytes(path, save(tensors, metadata=metadata))
 
 
 def save_network(
@@ -93,7 +162,7 @@ def save_network(
     header = {
         "format": FORMAT,
         "version": VERSION,
-        "architecture": _architecture_of(generator),
+        "architecture": _architecture_of(_module(generator), GENERATORS),
         "config": dict(generator.config),
         "discriminator": None if discriminator is None else dict(_config_of(discriminator)),
         "provenance": dict(provenance),
@@ -106,11 +175,11 @@ def save_network(
     write_bytes(path, save(tensors, metadata=metadata))
 
 
-def _architecture_of(generator: Generator) -> str:
-    for name, kind in GENERATORS.items():
-        if isinstance(generator, kind):
+def _architecture_of(network: nn.Module, registry: Mapping[str, type[nn.Module]]) -> str:
+    for name, kind in registry.items():
+        if isinstance(network, kind):
             return name
-    raise ValueError(f"generator: expected one of {list(GENERATORS)}, got {type(generator)}")
+    raise ValueError(f"network: expected one of {list(registry)}, got {type(network)}")
 
 
 def _module(generator: Generator) -> nn.Module:
@@ -222,10 +291,14 @@ def _parse_metadata(path: Path, text: str) -> dict[str, Any]:
             f"{path}: format version {raw.get('version')!r:.20}, this ganedit reads {VERSION};"
             " install a newer ganedit"
         )
+    role = raw.get("role", "generator")
+    registry = {"generator": GENERATORS, "encoder": ENCODERS}.get(role if _is_text(role) else "")
+    if registry is None:
+        raise GaneditError(f"{path}: unknown role {role!r:.60}; known: generator, encoder")
     architecture = raw.get("architecture")
-    if not isinstance(architecture, str) or architecture not in GENERATORS:
+    if not isinstance(architecture, str) or architecture not in registry:
         raise GaneditError(
-            f"{path}: unknown architecture {architecture!r:.60}; known: {', '.join(GENERATORS)}"
+            f"{path}: unknown architecture {architecture!r:.60}; known: {', '.join(registry)}"
         )
     config, discriminator = raw.get("config"), raw.get("discriminator")
     provenance = raw.get("provenance", {})
@@ -235,9 +308,18 @@ def _parse_metadata(path: Path, text: str) -> dict[str, Any]:
         raise GaneditError(f"{path}: its discriminator configuration is damaged")
     for values in (config, discriminator or {}):
         check_config(path, values)
+    mark = raw.get("fingerprint", "")
+    if not _is_text(mark) or (role == "encoder" and not mark):
+        raise GaneditError(f"{path}: its metadata does not say which generator it belongs to")
     return {
+        "role": role,
+        "fingerprint": mark,
         "architecture": architecture,
         "config": config,
         "discriminator": discriminator,
         "provenance": provenance,
     }
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= 256

@@ -3,14 +3,18 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ganedit.checkpoints.building import build_discriminator, build_generator
-from ganedit.checkpoints.checkpoint import open_checkpoint
+from ganedit.assets import asset_path, embedded
+from ganedit.checkpoints.building import build_discriminator, build_encoder, build_generator
+from ganedit.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from ganedit.checkpoints.contents import StoredEncoder
 from ganedit.checkpoints.sources import home, locate
+from ganedit.encoders import PYRAMID_WIDTH
+from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
 from ganedit.io.download import OnBytes
 from ganedit.runtime import resolve_device
@@ -40,6 +44,34 @@ class Network:
     def home(self) -> str:
         """The name that finds the network again from any folder: latents remember it."""
         return home(self.source)
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedEncoder:
+    """An encoder, ready to use, and the generator it belongs to.
+
+    Attributes:
+        encoder: In eval mode, frozen, float32, on the asked device; returns latents relative to
+            ``average``, [N, num_ws, w_dim].
+        architecture: ``CompactEncoder``, ``Encoder4Editing``, ....
+        space: ``w`` when it finds one latent for all layers, else ``w+``.
+        resolution: Side of the pictures that it reads, in pixels.
+        in_channels: Their channels: 3, but for label maps, and for SAM, which also reads an age.
+        average: Added to what it returns, [1 or num_ws, w_dim]; zeros where nothing is.
+        fingerprint: Of the generator that it belongs to.
+        source: What the user typed: an embedded name, a path, an address.
+        family: Who writes such files.
+    """
+
+    encoder: nn.Module
+    architecture: str
+    space: Literal["w", "w+"]
+    resolution: int
+    in_channels: int
+    average: Tensor
+    fingerprint: str
+    source: str
+    family: str
 
 
 def load_network(
@@ -88,6 +120,79 @@ def load_discriminator(source: str | Path) -> nn.Module:
     """
     checkpoint = open_checkpoint(locate(str(source)))
     return build_discriminator(checkpoint.discriminator, checkpoint.path)
+
+
+def load_encoder(
+    source: str | Path, *, device: str = "auto", on_progress: OnBytes | None = None
+) -> LoadedEncoder:
+    """Load an encoder: an embedded one, of a file of ours, or of a bundle of pSp, e4e or SAM.
+
+    Args:
+        source: An embedded encoder's name, else as in `load_network`.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``.
+        on_progress: As in `load_network`.
+
+    Raises:
+        GaneditError: No such file, no encoder in it, unsupported, damaged, or no such device.
+    """
+    target = resolve_device(device)
+    checkpoint = _open_encoder(str(source), on_progress)
+    stored = checkpoint.encoder
+    encoder = build_encoder(stored.part, checkpoint.path)
+    mark = stored.fingerprint
+    average = None if stored.average is None else stored.average.load().float()
+    if mark is None:
+        decoder = build_generator(checkpoint.generator, checkpoint.path)
+        mark = fingerprint(decoder)
+        average = decoder.w_avg if average is None else average
+    assert average is not None  # files of ours have both
+    average = _average_rows(average, stored, checkpoint.path)
+    return LoadedEncoder(
+        encoder=encoder.to(target),
+        architecture=stored.part.architecture,
+        space="w" if stored.part.config.get("space") == "w" else "w+",
+        resolution=stored.resolution,
+        in_channels=stored.part.config.get("in_channels", 3),
+        average=(average if stored.relative else torch.zeros_like(average)).to(target),
+        fingerprint=mark,
+        source=str(source),
+        family=checkpoint.contents.family,
+    )
+
+
+def find_encoder(network: Network) -> str | None:
+    """Return the source of an encoder at hand for a network: of its own file, or embedded.
+
+    Raises:
+        GaneditError: The network's file is gone or damaged.
+    """
+    if open_checkpoint(locate(network.source)).contents.encoders:
+        return network.source
+    for name, asset in embedded().items():
+        if asset.kind != "encoder" or not asset.weights.is_file():
+            continue
+        if open_checkpoint(asset.weights).encoder.fingerprint == network.fingerprint:
+            return name
+    return None
+
+
+def _average_rows(average: Tensor, stored: StoredEncoder, path: Path) -> Tensor:
+    """Return an average latent as [1 or num_ws, w_dim]."""
+    num_ws, w_dim = stored.part.config["num_ws"], stored.part.config.get("w_dim", PYRAMID_WIDTH)
+    rows = average[None] if average.ndim == 1 else average
+    if rows.shape not in ((1, w_dim), (num_ws, w_dim)):
+        raise GaneditError(
+            f"{path}: its average latent should be [{num_ws}, {w_dim}] or [{w_dim}],"
+            f" got {list(average.shape)}"
+        )
+    return rows
+
+
+def _open_encoder(source: str, on_progress: OnBytes | None) -> Checkpoint:
+    asset = embedded().get(source)
+    if asset is not None and asset.kind == "encoder":
+        return open_checkpoint(asset_path(source))
+    return open_checkpoint(locate(source, on_progress=on_progress))
 
 
 def fingerprint(generator: Generator) -> str:

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from ganedit.cli import console
 from ganedit.cli.convert import convert
 from ganedit.cli.dataset import clay, folder
+from ganedit.cli.encode import encode
 from ganedit.cli.generate import generate
 from ganedit.cli.inspect import inspect as inspect_network
 from ganedit.cli.interpolate import interpolate
@@ -19,6 +20,7 @@ from ganedit.cli.mix import mix
 from ganedit.cli.models import models
 from ganedit.cli.project import project
 from ganedit.cli.train import train
+from ganedit.cli.train_encoder import train_encoder
 from ganedit.cli.train_features import train_features
 from ganedit.errors import GaneditError
 from ganedit.memory import keep_memory
@@ -148,6 +150,7 @@ _add(_dataset, "clay", clay)
 _add(_dataset, "folder", folder)
 
 _add(app, "project", project)
+_add(app, "encode", encode)
 _add(app, "generate", generate)
 _add(app, "interpolate", interpolate)
 _add(app, "mix", mix)
@@ -155,6 +158,7 @@ _add(app, "inspect", inspect_network)
 _add(app, "convert", convert)
 app.add_typer(_dataset, name="dataset")
 _add(app, "train", train)
+_add(app, "train-encoder", train_encoder)
 _add(app, "train-features", train_features)
 _add(app, "models", models)
 

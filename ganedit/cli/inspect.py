@@ -46,7 +46,10 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "architecture" in facts:
         yield from _generator_lines(facts)
     for network in facts["networks"]:
-        label = f"{network['role']}, {network['parameters']:,} parameters, {network['dtype']}"
+        role = network["role"]
+        if role == "encoder":
+            role = f"{role} ({network['architecture']})"
+        label = f"{role}, {network['parameters']:,} parameters, {network['dtype']}"
         yield network["name"], label
     for title in ("training", "provenance"):
         for name, value in facts[title].items():

@@ -17,8 +17,8 @@ from ganedit.cli.options import (
     SeedOption,
     finite,
 )
+from ganedit.cli.results import SUFFIXES, photo_names, write_photo
 from ganedit.cli.sources import open_network
-from ganedit.errors import GaneditError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ganedit.io import Latent, OutputFolder
     from ganedit.losses import PerceptualDistance
 
-_SUFFIXES = (".pt", ".png", "-target.png", "-comparison.png", "-loss.png")
 _BATCH_PIXELS = 1 << 20
 _FRAMES = 150
 _LEAST_FRAME, _LARGEST_FRAME = 256, 512
@@ -95,7 +94,7 @@ def project(
     Example: ganedit project examples/photo.jpg
     """
     arguments = {key: str(v) if isinstance(v, Path) else v for key, v in locals().items()}
-    names = _names(photos, out, video=save_video)
+    names = photo_names(photos, out, suffixes=_suffixes(save_video))
 
     import torch
 
@@ -151,29 +150,7 @@ def _note_missing_noise(model: "Network", *, asked: bool) -> None:
 
 
 def _suffixes(video: bool) -> tuple[str, ...]:
-    return (*_SUFFIXES, ".mp4") if video else _SUFFIXES
-
-
-def _names(photos: "Sequence[str]", out: Path, *, video: bool) -> list[str]:
-    """Return the photos' stems, and refuse those whose results would overwrite something."""
-    owners: dict[str, int] = {}
-    inputs = {Path(photo).resolve() for photo in photos}
-    names = [Path(photo).stem or "photo" for photo in photos]
-    for index, name in enumerate(names):
-        for suffix in _suffixes(video):
-            result = f"{name}{suffix}"
-            other = owners.setdefault(result.casefold(), index)
-            if other != index:
-                raise GaneditError(
-                    f"{photos[other]} and {photos[index]}: both would be written to"
-                    f" {out / result}; rename one, or project them into two folders"
-                )
-            if (out / result).resolve() in inputs:
-                raise GaneditError(
-                    f"{out / result}: is a photo to project and would be replaced by its own"
-                    " results; choose another --out"
-                )
-    return names
+    return (*SUFFIXES, "-loss.png", ".mp4") if video else (*SUFFIXES, "-loss.png")
 
 
 def _distances(
@@ -242,13 +219,7 @@ def _write(
     import torch
 
     from ganedit.inversion import draw_loss_curve
-    from ganedit.io import (
-        comparison_strip,
-        from_uint8,
-        save_latent,
-        write_image,
-        write_video,
-    )
+    from ganedit.io import from_uint8, write_image, write_video
 
     name = latent.names[0]
     target, image = targets[row : row + 1], found.images[row : row + 1]
@@ -257,15 +228,8 @@ def _write(
         best_step=int(found.best_step[row]),
         title=f"{name}: loss of each step",
     )
-    pictures = {
-        ".png": image,
-        "-target.png": target,
-        "-comparison.png": comparison_strip(target, image),
-        "-loss.png": curve,
-    }
-    paths = [folder.write(f"{name}.pt", partial(save_latent, latent=latent))]
-    for suffix, picture in pictures.items():
-        paths.append(folder.write(f"{name}{suffix}", partial(write_image, image=picture)))
+    paths = write_photo(folder, latent, target=target, image=image)
+    paths.append(folder.write(f"{name}-loss.png", partial(write_image, image=curve)))
     if frames:
         still = _frame_size(target).cpu()
         last = _frame_size(image).cpu()

@@ -12,7 +12,7 @@ from ganedit.errors import GaneditError
 from ganedit.progress import OnStep
 
 if TYPE_CHECKING:
-    from ganedit.checkpoints import Network
+    from ganedit.checkpoints import LoadedEncoder, Network
     from ganedit.io import ForeignLatent, Latent
     from ganedit.io.download import OnBytes
 
@@ -39,6 +39,18 @@ def open_network(source: str, *, device: str) -> "Network":
 
     with _fetching() as on_progress:
         return load_network(source, device=device, on_progress=on_progress)
+
+
+def open_encoder(source: str, *, device: str) -> "LoadedEncoder":
+    """Return an encoder, with a bar on stderr while it is fetched.
+
+    Raises:
+        GaneditError: See `load_encoder`.
+    """
+    from ganedit.checkpoints import load_encoder
+
+    with _fetching() as on_progress:
+        return load_encoder(source, device=device, on_progress=on_progress)
 
 
 @contextmanager

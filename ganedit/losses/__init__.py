@@ -9,7 +9,12 @@ from ganedit.losses.perceptual import (
     lpips_distance,
 )
 from ganedit.losses.pixel import pixel_distance
-from ganedit.losses.regularizers import average_pull, noise_correlation, normalize_noise_
+from ganedit.losses.regularizers import (
+    average_pull,
+    noise_correlation,
+    normalize_noise_,
+    offset_penalty,
+)
 
 __all__ = [
     "IMAGE2STYLEGAN_LAYERS",
@@ -21,5 +26,6 @@ __all__ = [
     "lpips_distance",
     "noise_correlation",
     "normalize_noise_",
+    "offset_penalty",
     "pixel_distance",
 ]

@@ -37,13 +37,13 @@ def r1_penalty(real_logits: Tensor, real_images: Tensor) -> Tensor:
 
     Args:
         real_logits: D(real_images), [N, 1], with its graph.
-        real_images: Images that require a gradient, [N, C, H, W].
+        real_images: Images that require a gradient, [N, C, H, W]; or latents, [N, w_dim].
 
     Returns:
         Mean over the batch, a scalar that can be differentiated once more.
     """
     (gradient,) = torch.autograd.grad(real_logits.sum(), real_images, create_graph=True)
-    return gradient.float().square().sum([1, 2, 3]).mean()
+    return gradient.float().flatten(1).square().sum(1).mean()
 
 
 def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:

@@ -38,6 +38,18 @@ def normalize_noise_(noise: Sequence[Tensor]) -> None:
             x.mul_(x.square().mean(dim=(1, 2, 3), keepdim=True).rsqrt())
 
 
+def offset_penalty(ws: Tensor) -> Tensor:
+    """Return the mean squared offset of the other layers' latents from the first, [N].
+
+    The delta regularisation of e4e (Tov et al. 2021, section 4), which keeps W+ near W, where
+    edits work best.
+
+    Args:
+        ws: [N, num_ws, w_dim], at least two layers.
+    """
+    return (ws[:, 1:] - ws[:, :1]).square().mean(dim=(1, 2))
+
+
 def average_pull(ws: Tensor, w_avg: Tensor, *, w_std: float) -> Tensor:
     """Return the mean squared distance of each latent from the average, [N].
 

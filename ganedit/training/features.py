@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +26,11 @@ from ganedit.data.clayheads.render import CAMERA_RADIUS
 from ganedit.data.dataset import ImageDataset
 from ganedit.errors import GaneditError
 from ganedit.features.clay import TURNS, ClayFeatures
-from ganedit.io.files import make_folder, write_bytes, write_error
+from ganedit.io.files import write_bytes
 from ganedit.progress import OnStep
 from ganedit.runtime import resolve_device
 from ganedit.three_d import camera_label, look_at_pose, project_points
+from ganedit.training.targets import check_target
 
 UNSEEN_SEED = 2**30
 """First seed of the heads that figures are measured on; archives should stay below it."""
@@ -193,19 +193,7 @@ def check_features_path(path: Path | str, *, overwrite: bool) -> None:
         GaneditError: It does not end in .safetensors, is a folder or a file of something else, or
             its folder cannot be written.
     """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise GaneditError(f"{path}: a feature network's name must end in .safetensors")
-    if path.is_dir():
-        raise GaneditError(f"{path}: is a folder; choose another --out")
-    if path.exists() and not (overwrite or _is_ours(path)):
-        raise GaneditError(f"{path}: holds something else; choose another --out or --overwrite")
-    make_folder(path.parent)
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise write_error(path, error) from error
+    check_target(path, ours=_is_ours, overwrite=overwrite)
 
 
 def save_clay_features(path: Path | str, features: ClayFeatures, scores: FeatureScores) -> None:

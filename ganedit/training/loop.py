@@ -140,7 +140,7 @@ def train(  # noqa: C901, PLR0915  # the loop reads best in one piece, in titled
             snapshot = write_snapshot(config, state, dataset, origin=origin)
         while reason is None:
             # Every random number of a step follows from (seed, step).
-            torch.manual_seed(_step_seed(config.seed, state.step))
+            torch.manual_seed(step_seed(config.seed, state.step))
             chosen = order.take(state.images, config.batch)
             mirror = torch.rand(config.batch) < 0.5 if config.mirror else None
             reals = dataset.batch(chosen, mirror).to(device)
@@ -532,7 +532,8 @@ def _check_finite(line: dict[str, Any], config: TrainingConfig) -> None:
             )
 
 
-def _step_seed(seed: int, step: int) -> int:
+def step_seed(seed: int, step: int) -> int:
+    """Return the seed of every random number of a step."""
     digest = hashlib.blake2b(f"{seed} {step}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
@@ -552,7 +553,7 @@ class _EndlessOrder:
         while count > 0:
             epoch, position = divmod(start, self.count)
             if epoch != self._epoch:
-                stream = torch.Generator().manual_seed(_step_seed(self.seed, -1 - epoch))
+                stream = torch.Generator().manual_seed(step_seed(self.seed, -1 - epoch))
                 self._epoch = epoch
                 self._order = torch.randperm(self.count, generator=stream)
             part = self._order[position : position + count]

@@ -1,0 +1,174 @@
+"""``ganedit encode``: photos to latents in one pass of an encoder."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ganedit.cli import console
+from ganedit.cli.options import (
+    DeviceOption,
+    JsonOption,
+    NetworkOption,
+    OutOption,
+    OverwriteOption,
+)
+from ganedit.cli.results import SUFFIXES, photo_names, write_photo
+from ganedit.cli.sources import open_encoder, open_network
+from ganedit.errors import GaneditError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganedit.checkpoints import LoadedEncoder, Network
+    from ganedit.io import Latent
+    from ganedit.losses import PerceptualDistance
+
+_BATCH_PIXELS = 1 << 20
+
+
+def encode(
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Pictures to encode.")],
+    network: NetworkOption = "clay",
+    encoder: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE|URL",
+            help="Encoder of this generator; auto takes the one in the generator's own file (pSp,"
+            " e4e) or the embedded one.",
+        ),
+    ] = "auto",
+    out: OutOption = Path("out"),
+    overwrite: OverwriteOption = False,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Encode photos into a generator's latent space, in a fraction of a second each.
+
+    Writes, for photo.jpg: photo.pt (the latent), photo.png (its picture), photo-target.png and
+    photo-comparison.png, as project does, which takes longer and comes closer.
+
+    Example: ganedit encode examples/photo.jpg
+    """
+    arguments = {key: str(v) if isinstance(v, Path) else v for key, v in locals().items()}
+    names = photo_names(photos, out, suffixes=SUFFIXES)
+
+    import torch
+
+    from ganedit.io import OutputFolder, read_image, to_square
+
+    model = open_network(network, device=device)
+    reader = _fitting_encoder(model, encoder, device=device)
+    side = model.generator.img_resolution
+    targets = torch.cat([to_square(read_image(photo), side) for photo in photos])
+    perceptual = _distance(model)
+    folder = OutputFolder(out, command="encode", overwrite=overwrite)
+    folder.claim([f"{name}{suffix}" for name in names for suffix in SUFFIXES])
+    results: list[dict[str, Any]] = []
+    paths: list[Path] = []
+    with console.progress("Encoding", len(photos)) as show:
+        for rows in torch.arange(len(photos)).split(_batch(model, reader)):
+            batch = targets[rows].to(model.generator.w_avg.device)
+            latents, images, seconds = _encode(model, reader, batch)
+            for row, index in enumerate(rows.tolist()):
+                latent = replace(latents.row(row), names=(names[index],))
+                target, image = batch[row : row + 1], images[row : row + 1]
+                paths += write_photo(folder, latent, target=target, image=image)
+                facts = {"name": names[index], "photo": photos[index], "seconds": seconds}
+                results.append(facts | _figures(image, target, perceptual))
+            show(len(results), len(photos), {})
+    record = {
+        "arguments": arguments,
+        "generator": {"network": model.home, "fingerprint": model.fingerprint},
+        "encoder": {"source": reader.source, "architecture": reader.architecture},
+        "loss": None if perceptual is None else perceptual.name,
+        "results": results,
+    }
+    paths.append(folder.finish(record))
+    _report(results, perceptual)
+    console.emit_json(record) if as_json else console.emit_paths(paths)
+
+
+def _fitting_encoder(model: "Network", source: str, *, device: str) -> "LoadedEncoder":
+    """Return the encoder that the user named, or the one at hand for this generator.
+
+    Raises:
+        GaneditError: There is none, or it does not fit.
+    """
+    from ganedit.checkpoints import find_encoder
+    from ganedit.inversion import check_encoder
+
+    found = find_encoder(model) if source == "auto" else source
+    if found is None:
+        raise GaneditError(
+            f"{model.source}: no encoder for this generator is at hand; name one with --encoder,"
+            " train one with 'ganedit train-encoder', or use 'ganedit project'"
+        )
+    encoder = open_encoder(found, device=device)
+    check_encoder(model, encoder)
+    return encoder
+
+
+def _batch(model: "Network", encoder: "LoadedEncoder") -> int:
+    """Return how many photos go through both networks at once."""
+    side = max(model.generator.img_resolution, encoder.resolution)
+    return int(max(1, _BATCH_PIXELS // side**2))
+
+
+def _encode(
+    model: "Network", encoder: "LoadedEncoder", targets: "Tensor"
+) -> "tuple[Latent, Tensor, float]":
+    """Return latents, their pictures, and the seconds that both took a photo."""
+    import torch
+
+    from ganedit.inversion import encode as find_latents
+    from ganedit.io import Latent
+
+    started = time.monotonic()
+    with torch.no_grad():
+        ws = find_latents(model, encoder, targets)
+        images = model.generator.synthesize(ws)
+    if not bool(images.isfinite().all()):
+        raise GaneditError(f"{encoder.source}: the encoder gives values that are not finite")
+    latents = Latent(
+        ws=ws.cpu(), space=encoder.space, fingerprint=model.fingerprint, network=model.home
+    )
+    return latents, images, round((time.monotonic() - started) / len(targets), 4)
+
+
+def _distance(model: "Network") -> "PerceptualDistance | None":
+    """Return the distance to report; None where its weights are not on this machine."""
+    from ganedit.features import vgg16_cache_path
+    from ganedit.inversion import default_perceptual
+    from ganedit.losses import load_perceptual
+
+    name = default_perceptual(model)
+    if name == "lpips" and not vgg16_cache_path().is_file():
+        return None
+    return load_perceptual(name, device=model.generator.w_avg.device)
+
+
+def _figures(
+    image: "Tensor", target: "Tensor", perceptual: "PerceptualDistance | None"
+) -> dict[str, Any]:
+    """Return the figures of one photo."""
+    import torch
+
+    from ganedit.metrics.reconstruction import psnr
+
+    with torch.no_grad():
+        distance = None if perceptual is None else round(float(perceptual(image, target)), 6)
+    return {"distance": distance, "psnr": round(min(float(psnr(image, target)), 99.0), 3)}
+
+
+def _report(results: list[dict[str, Any]], perceptual: "PerceptualDistance | None") -> None:
+    titles = {"name": "photo", "psnr": "PSNR (dB)", "seconds": "seconds"}
+    if perceptual is not None:
+        titles["distance"] = f"{perceptual.name} distance"
+    rows = [[result[key] for key in titles] for result in results]
+    if len(rows) > 1:
+        columns = list(zip(*rows, strict=True))[1:]
+        rows.append(["mean", *(sum(column) / len(column) for column in columns)])
+    console.table("", list(titles.values()), rows)

@@ -1,0 +1,23 @@
+"""Encoders: pictures to latents in one pass."""
+
+from ganedit.encoders.compact import CompactEncoder
+from ganedit.encoders.pictures import resized
+from ganedit.encoders.psp import (
+    PYRAMID_RESOLUTION,
+    PYRAMID_WIDTH,
+    BackboneEncoder,
+    Encoder4Editing,
+    GradualStyleEncoder,
+    PyramidEncoder,
+)
+
+__all__ = [
+    "PYRAMID_RESOLUTION",
+    "PYRAMID_WIDTH",
+    "BackboneEncoder",
+    "CompactEncoder",
+    "Encoder4Editing",
+    "GradualStyleEncoder",
+    "PyramidEncoder",
+    "resized",
+]

@@ -1,0 +1,440 @@
+"""Training of encoders: from pictures, and from the generator's own samples.
+
+The losses are those of pSp (Richardson et al. 2021, section 3: pixels, perception, distance from
+the average latent) and e4e (Tov et al. 2021, section 4: small offsets, added layer by layer, and
+a discriminator between mapped and found latents). Samples of the generator add what photos lack:
+the latent itself is known. Identity losses are left out; their networks' weights are not free.
+
+Latents are measured in standard deviations of each dimension of w from its mean.
+"""
+
+import copy
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ganedit.checkpoints import Network, load_network, open_checkpoint, save_encoder
+from ganedit.data.dataset import ImageDataset
+from ganedit.encoders import (
+    PYRAMID_RESOLUTION,
+    PYRAMID_WIDTH,
+    CompactEncoder,
+    Encoder4Editing,
+    GradualStyleEncoder,
+    resized,
+)
+from ganedit.errors import GaneditError
+from ganedit.generators import Generator
+from ganedit.io.files import write_atomic
+from ganedit.io.torch_files import load_tensors, open_pickled
+from ganedit.losses import PerceptualDistance, load_perceptual, offset_penalty, pixel_distance
+from ganedit.losses.adversarial import (
+    discriminator_logistic_loss,
+    generator_logistic_loss,
+    r1_penalty,
+)
+from ganedit.progress import OnStep
+from ganedit.runtime import resolve_device
+from ganedit.training.encoder_config import EncoderTrainingConfig
+from ganedit.training.loop import interruptible, step_seed
+from ganedit.training.targets import check_target
+
+_FORMAT = "ganedit-encoder-training"
+_STATISTICS_SAMPLES = 10_000
+_STATISTICS_SEED = 123
+_WARM_UP = 200  # steps
+_LAST_RATE = 0.01  # of the learning rate, where the cosine ends
+_LARGEST_GRADIENT = 5.0
+_AVERAGE_DECAY = 0.998  # a step
+_DISCRIMINATOR_LAYERS = 4
+_R1_INTERVAL = 16  # steps
+
+Evaluate = Callable[[Tensor, Tensor], dict[str, float]]
+Encoder = CompactEncoder | Encoder4Editing | GradualStyleEncoder
+
+
+@dataclass(frozen=True)
+class EncoderTrainingResult:
+    """How a training ended.
+
+    Attributes:
+        reason: ``done``, or ``interrupted`` by a signal: then only the state was written.
+        step: Steps done, over all processes.
+        figures: Of the held-out pictures: mean ``distance``, and what ``evaluate`` found; empty
+            when interrupted.
+    """
+
+    reason: Literal["done", "interrupted"]
+    step: int
+    figures: dict[str, float]
+
+
+@dataclass(frozen=True)
+class LatentStatistics:
+    """Mean and standard deviation of each dimension of w, [w_dim], over mapped z."""
+
+    mean: Tensor
+    std: Tensor
+
+
+class LatentDiscriminator(nn.Sequential):
+    """Tells mapped latents from found ones (e4e, section 4): a perceptron on one w."""
+
+    def __init__(self, w_dim: int) -> None:
+        """Build it for latents of ``w_dim`` numbers; it returns one logit each."""
+        layers: list[nn.Module] = []
+        for _ in range(_DISCRIMINATOR_LAYERS - 1):
+            layers += [nn.Linear(w_dim, w_dim), nn.LeakyReLU(0.2)]
+        super().__init__(*layers, nn.Linear(w_dim, 1))
+
+
+@dataclass
+class _State:
+    """What a training changes; random numbers follow from (seed, step)."""
+
+    encoder: Encoder
+    averaged: Encoder
+    discriminator: LatentDiscriminator
+    optimizer: torch.optim.Optimizer
+    discriminator_optimizer: torch.optim.Optimizer
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class _World:
+    """What a training only reads."""
+
+    config: EncoderTrainingConfig
+    generator: Generator
+    dataset: ImageDataset
+    perceptual: PerceptualDistance
+    statistics: LatentStatistics
+    device: torch.device
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Each phase gets its own context, so no stale weights."""
+        half = self.config.dtype == "bfloat16"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half)
+
+    @property
+    def held_out(self) -> int:
+        """Pictures at the end of the data that are only for the figures."""
+        return min(self.config.held_out, len(self.dataset) // 8)
+
+
+def train_encoder(
+    config: EncoderTrainingConfig,
+    *,
+    overwrite: bool = False,
+    on_step: OnStep | None = None,
+    evaluate: Evaluate | None = None,
+) -> EncoderTrainingResult:
+    """Train an encoder for a generator and write its moving average to ``config.out``.
+
+    A training that was stopped goes on from the state beside that file, if the options are the
+    same. SIGINT and SIGTERM finish the current step, save the state and return.
+
+    Args:
+        config: All options.
+        overwrite: Also replace a file that is no encoder of ours.
+        on_step: Called after every step with the terms of the loss.
+        evaluate: Called at the end with the held-out pictures' reconstructions and the pictures,
+            both [N, 3, R, R]; its figures are kept.
+
+    Raises:
+        GaneditError: Bad options, data or files, or the training diverged.
+    """
+    config.validate()
+    check_target(config.out, ours=_is_encoder, overwrite=overwrite)
+    network = load_network(config.network, device=config.device)
+    world = _world(config, network)
+    state = _initial_state(world)
+    if config.state_path.exists():
+        _restore(config, state)
+    with interruptible() as interrupted:
+        while state.step < config.steps:
+            values = _step(world, state)
+            state.step += 1
+            if not all(math.isfinite(value) for value in values.values()):
+                raise GaneditError(
+                    f"the training diverged at step {state.step}; delete {config.state_path} and"
+                    f" start anew with --lr {config.learning_rate / 2:g}"
+                )
+            if on_step is not None:
+                on_step(state.step, config.steps, values)
+            stop = interrupted()
+            if stop or state.step % max(1, round(config.state_kimg * 1000 / config.batch)) == 0:
+                _save_state(config, state)
+            if stop:
+                return EncoderTrainingResult("interrupted", state.step, {})
+    figures = _measure(world, state.averaged, evaluate)
+    provenance = {
+        "images": state.step * config.batch,
+        "recipe": config.recipe(),
+        **figures,
+    }
+    save_encoder(
+        config.out,
+        state.averaged,
+        average=world.statistics.mean[None],
+        fingerprint=network.fingerprint,
+        provenance=provenance,
+    )
+    config.state_path.unlink(missing_ok=True)
+    return EncoderTrainingResult("done", state.step, figures)
+
+
+@torch.no_grad()
+def latent_statistics(generator: Generator) -> LatentStatistics:
+    """Return mean and deviation of w over 10,000 mapped z of a fixed seed."""
+    stream = torch.Generator().manual_seed(_STATISTICS_SEED)
+    z = torch.randn(_STATISTICS_SAMPLES, generator.z_dim, generator=stream)
+    w = generator.map(z.to(generator.w_avg.device))[:, 0]
+    return LatentStatistics(w.mean(dim=0), w.std(dim=0))
+
+
+# Start
+
+
+def _world(config: EncoderTrainingConfig, network: Network) -> _World:
+    """Open the data and check that everything fits together."""
+    generator, device = network.generator, resolve_device(config.device)
+    if generator.c_dim:
+        raise GaneditError(f"{config.network}: is conditional; encoders are for generators that"
+                           " need no label")  # fmt: skip
+    if config.kind != "compact" and generator.w_dim != PYRAMID_WIDTH:
+        raise GaneditError(
+            f"{config.network}: its latents have {generator.w_dim} numbers, {config.kind} finds"
+            f" {PYRAMID_WIDTH}; choose --kind compact"
+        )
+    dataset = ImageDataset(config.data)
+    side = generator.img_resolution
+    if dataset.resolution != side:
+        raise GaneditError(
+            f"{config.data}: pictures are {dataset.resolution}x{dataset.resolution}, the"
+            f" generator's {side}x{side}; 'ganedit dataset folder --resolution {side}' resizes"
+        )
+    if len(dataset) < 8:
+        raise GaneditError(f"{config.data}: holds {len(dataset)} pictures; at least 8 are needed")
+    perceptual = load_perceptual(config.perceptual, vgg_weights=config.vgg_weights, device=device)
+    return _World(config, generator, dataset, perceptual, latent_statistics(generator), device)
+
+
+def _initial_state(world: _World) -> _State:
+    """Build networks and optimisers from the seed."""
+    config, generator = world.config, world.generator
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        encoder = _new_encoder(config, generator, world.statistics).to(world.device)
+        discriminator = LatentDiscriminator(generator.w_dim).to(world.device)
+    return _State(
+        encoder=encoder.train(),
+        averaged=copy.deepcopy(encoder).eval().requires_grad_(False),
+        discriminator=discriminator,
+        optimizer=torch.optim.AdamW(
+            encoder.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            betas=(0.9, 0.99),
+        ),
+        discriminator_optimizer=torch.optim.Adam(
+            discriminator.parameters(), lr=config.discriminator_learning_rate
+        ),
+    )
+
+
+def _new_encoder(
+    config: EncoderTrainingConfig, generator: Generator, statistics: LatentStatistics
+) -> Encoder:
+    if config.kind == "e4e":
+        return Encoder4Editing(num_ws=generator.num_ws)
+    if config.kind == "psp":
+        return GradualStyleEncoder(num_ws=generator.num_ws)
+    side = min(generator.img_resolution, PYRAMID_RESOLUTION)
+    encoder = CompactEncoder(num_ws=generator.num_ws, w_dim=generator.w_dim, resolution=side)
+    encoder.w_std.copy_(statistics.std)
+    return encoder
+
+
+# A step
+
+
+def _step(world: _World, state: _State) -> dict[str, float]:
+    """Train once on data and once on samples, as one batch; return the terms of the loss."""
+    config, statistics = world.config, world.statistics
+    stream = torch.Generator().manual_seed(step_seed(config.seed, state.step))
+    half = config.batch // 2
+    samples, wanted = _samples(world, half, stream)
+    images = torch.cat([_pictures(world, half, stream), samples])
+    with torch.no_grad():
+        target = world.perceptual.encode(images)
+    with world.autocast():
+        codes = _codes(world, state, images)
+        found = world.generator.synthesize(statistics.mean + statistics.std * codes).float()
+        features = world.perceptual.encode(found)
+    terms = {
+        "perceptual": world.perceptual.distance([x.float() for x in features], target).mean(),
+        "pixel": pixel_distance(found, images).mean(),
+        "latent": (codes[half:] - (wanted - statistics.mean) / statistics.std).square().mean(),
+        "delta": offset_penalty(codes).mean(),
+        "norm": codes.square().mean(),
+    }
+    if config.discriminator_weight:
+        # Its parameters get gradients here, too, which its own step clears.
+        logits = state.discriminator(codes.flatten(0, 1))
+        terms["discriminator"] = generator_logistic_loss(logits)
+    loss = torch.stack([getattr(config, f"{k}_weight") * v for k, v in terms.items()]).sum()
+    for group in state.optimizer.param_groups:
+        group["lr"] = config.learning_rate * _rate(state.step, config.steps)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(state.encoder.parameters(), _LARGEST_GRADIENT)
+    state.optimizer.step()
+    _update_average(state)
+    if config.discriminator_weight:
+        terms |= _discriminator_step(world, state, codes.detach(), stream)
+    return {"loss": float(loss.detach())} | {k: float(v.detach()) for k, v in terms.items()}
+
+
+def _pictures(world: _World, count: int, stream: torch.Generator) -> Tensor:
+    """Return pictures of the data, some of them mirrored, [count, 3, R, R]."""
+    rows = torch.randint(len(world.dataset) - world.held_out, (count,), generator=stream)
+    mirror = torch.rand(count, generator=stream) < 0.5 if world.config.mirror else None
+    return world.dataset.batch(rows, mirror).to(world.device)
+
+
+@torch.no_grad()
+def _samples(world: _World, count: int, stream: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return samples of the generator, [count, 3, R, R], and their latents, half of them mixed."""
+    generator = world.generator
+    z = torch.randn(2 * count, generator.z_dim, generator=stream).to(world.device)
+    first, second = generator.map(z).chunk(2)
+    # A cut beyond the last layer mixes nothing.
+    cut = torch.randint(1, 2 * generator.num_ws, (count, 1, 1), generator=stream).to(world.device)
+    layer = torch.arange(generator.num_ws, device=world.device)[:, None]
+    ws = torch.where(layer < cut, first, second)
+    with world.autocast():
+        return generator.synthesize(ws).float().clamp(-1, 1), ws
+
+
+def _codes(world: _World, state: _State, images: Tensor) -> Tensor:
+    """Return what the encoder finds, in standard deviations, [N, num_ws, w_dim]."""
+    images = resized(images, _side(state.encoder))
+    if isinstance(state.encoder, GradualStyleEncoder):
+        found = state.encoder(images)
+    else:
+        stages = world.config.stages(state.step, num_ws=world.generator.num_ws)
+        found = state.encoder(images, stages=stages)
+    return found.float() / world.statistics.std
+
+
+def _side(encoder: Encoder) -> int:
+    return encoder.resolution if isinstance(encoder, CompactEncoder) else PYRAMID_RESOLUTION
+
+
+def _discriminator_step(
+    world: _World, state: _State, codes: Tensor, stream: torch.Generator
+) -> dict[str, Tensor]:
+    """Train the latent discriminator on mapped latents and on those just found."""
+    found = codes.flatten(0, 1)
+    z = torch.randn(len(found), world.generator.z_dim, generator=stream).to(world.device)
+    with torch.no_grad():
+        mapped = (world.generator.map(z)[:, 0] - world.statistics.mean) / world.statistics.std
+    mapped.requires_grad_()
+    logits = state.discriminator(mapped)
+    loss = discriminator_logistic_loss(logits, state.discriminator(found))
+    total = loss
+    if state.step % _R1_INTERVAL == 0:
+        total = loss + world.config.r1_gamma / 2 * _R1_INTERVAL * r1_penalty(logits, mapped)
+    state.discriminator_optimizer.zero_grad(set_to_none=True)
+    total.backward()
+    state.discriminator_optimizer.step()
+    return {"discriminator_own": loss}
+
+
+def _rate(step: int, steps: int) -> float:
+    """Return the factor of the learning rate: a linear warm-up, half a cosine down."""
+    down = 0.5 + 0.5 * math.cos(math.pi * step / steps) + _LAST_RATE
+    return min(1.0, (step + 1) / _WARM_UP) * down
+
+
+@torch.no_grad()
+def _update_average(state: _State) -> None:
+    """Move the averaged encoder towards the trained one, faster in the first steps."""
+    keep = min(_AVERAGE_DECAY, (state.step + 1) / (state.step + 10))
+    current = state.encoder.state_dict()
+    for key, value in state.averaged.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(current[key], 1 - keep)
+        else:
+            value.copy_(current[key])
+
+
+@torch.no_grad()
+def _measure(world: _World, encoder: Encoder, evaluate: Evaluate | None) -> dict[str, float]:
+    """Return the mean distance over the held-out pictures, and what ``evaluate`` says of them."""
+    count, held = len(world.dataset), world.held_out
+    images, found = [], []
+    for rows in torch.arange(count - held, count).split(world.config.batch):
+        images.append(world.dataset.batch(rows).to(world.device))
+        ws = world.statistics.mean + encoder(resized(images[-1], _side(encoder)))
+        found.append(world.generator.synthesize(ws))
+    pairs = zip(found, images, strict=True)
+    distance = torch.cat([world.perceptual(*pair) for pair in pairs]).mean()
+    figures = {} if evaluate is None else evaluate(torch.cat(found), torch.cat(images))
+    return {"distance": round(float(distance), 5), **figures}
+
+
+# The state on disk
+
+
+def _save_state(config: EncoderTrainingConfig, state: _State) -> None:
+    content = {
+        "format": _FORMAT,
+        "recipe": config.recipe(),
+        "step": state.step,
+        **{name: getattr(state, name).state_dict() for name in _PARTS},
+    }
+    write_atomic(config.state_path, lambda partial: torch.save(content, partial))
+
+
+_PARTS = ("encoder", "averaged", "discriminator", "optimizer", "discriminator_optimizer")
+
+
+def _restore(config: EncoderTrainingConfig, state: _State) -> None:
+    """Put the state on disk into ``state``.
+
+    Raises:
+        GaneditError: It is none, of other options, or damaged.
+    """
+    path = config.state_path
+    content = open_pickled(path).trusted()
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise GaneditError(f"{path}: not the state of an encoder's training; move it away")
+    changed = config.differences(content.get("recipe") or {})
+    if changed:
+        raise GaneditError(
+            f"{path}: was trained with other options ({'; '.join(changed)}); give the same ones,"
+            " delete it, or choose another --out"
+        )
+    try:
+        content = load_tensors(content)
+        for name in _PARTS:
+            getattr(state, name).load_state_dict(content[name])
+        state.step = int(content["step"])
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise GaneditError(f"{path}: does not fit this training ({reason:.120})") from error
+
+
+def _is_encoder(path: Path) -> bool:
+    try:
+        return bool(open_checkpoint(path).contents.encoders)
+    except GaneditError:
+        return False
