@@ -48,7 +48,7 @@ def in_processes(
     """
     workers: list[_Worker] = []
     try:
-        with _interrupts_held():
+        with _signals_held():
             for _ in range(processes):
                 workers.append(_Worker(function))
         waiting: deque[_Worker] = deque()
@@ -93,9 +93,9 @@ class _Worker:
         return value
 
     def stop(self) -> None:
-        self._pipe.close()
-        self._process.terminate()
+        self._process.kill()  # it holds nothing, and does not hear a milder signal
         self._process.join()
+        self._pipe.close()
 
     def _killed(self) -> GaneditError:
         self._process.join(timeout=5)
@@ -121,16 +121,19 @@ def _work(function: Callable[[Any], Any], pipe: Connection) -> None:
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Start processes that never see Ctrl-C, not even while they import; here it comes later."""
+def _signals_held() -> Iterator[None]:
+    """Start processes that hear no signal to stop, not even while they import.
+
+    Here they come later: a process whose start is cut short would complain on its own.
+    """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
     from multiprocessing import resource_tracker  # not on Windows
 
-    # Python's own helper process, started with the first of ours, would let interrupts in again.
+    # Python's own helper process, started with the first of ours, would let signals in again.
     resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
