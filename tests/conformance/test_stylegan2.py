@@ -221,21 +221,6 @@ def test_export_is_rosinalitys_own_state_dict_bit_for_bit(tmp_path: Path) -> Non
         assert all(torch.equal(got[key], value) for key, value in wanted.items())
 
 
-@pytest.mark.slow
-def test_generator_inside_a_psp_file_draws_psps_pictures(check: Check, tmp_path: Path) -> None:
-    case = Case("psp_ffhq1024")
-    file = open_case(case, tmp_path)
-    assert file.contents.family == "pSp"
-    assert file.generator.name == "decoder"
-    assert any("GradualStyleEncoder" in other for other in file.contents.others)
-    generator = generator_of(file)
-    rows = case.state_dict("latent_avg")["latent_avg"]
-    torch.testing.assert_close(generator.w_avg, rows.mean(dim=0))
-    codes = torch.from_numpy(case.arrays["out/codes"])
-    image = generator.synthesize(codes)
-    check(case, "image_256", nn.functional.adaptive_avg_pool2d(image, 256))
-
-
 @pytest.mark.parametrize("name", ["nv_sg3_t256", "nv_sg3_r256"])
 def test_stylegan3_files_hold_all_that_the_network_needs(name: str, tmp_path: Path) -> None:
     """That such a network gives NVIDIA's pictures is checked beside this file."""

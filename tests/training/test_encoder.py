@@ -17,7 +17,7 @@ from ganedit.training.encoder_config import EncoderTrainingConfig
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory, network: Network) -> Path:
     """Sixteen pictures that the tiny network can make."""
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("samples")
     generator = network.generator
     z = torch.randn(16, 16, generator=torch.Generator().manual_seed(5))
     for index, image in enumerate(generator.synthesize(generator.map(z)).clamp(-1, 1)):
