@@ -107,7 +107,7 @@ def skeleton(part: Part, path: Path) -> nn.Module:
     if kind is None:
         raise GaneditError(
             f"{path}: holds a {part.architecture} {part.role}, which this ganedit can describe"
-            f" (ganedit inspect) but not run; it runs {', '.join(registry)}"
+            f" but not run; it runs {', '.join(registry)}"
         )
     check_config(path, part.config)
     try:

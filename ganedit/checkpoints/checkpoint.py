@@ -1,12 +1,13 @@
 """Open a file of any known family, told by its content and never by its name."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ganedit.checkpoints import bundles, genforce, nvidia, rosinality, tensorflow
-from ganedit.checkpoints.contents import Contents, Part, StoredEncoder
+from ganedit.checkpoints.contents import Contents, Part, StoredEncoder, text
 from ganedit.checkpoints.native import is_safetensors, read_native
 from ganedit.errors import GaneditError
 from ganedit.io.files import read_start
@@ -127,7 +128,7 @@ def _unknown(value: Any) -> str:
     if isinstance(value, dict):
         if value.get("format") == "ganedit-latent":
             return "a latent, which commands take as an argument, not as a network"
-        names = ", ".join(f"{key!s:.40}" for key in list(value)[:6])
+        names = ", ".join(text(key, length=40) for key in itertools.islice(value, 6))
         more = f" and {len(value) - 6} more" if len(value) > 6 else ""
         return f"no network that ganedit knows (it holds {names or 'nothing'}{more})"
     return f"no network that ganedit knows (it holds a {type(value).__name__})"

@@ -123,8 +123,6 @@ def save_encoder(
         GaneditError: The file cannot be written.
     """
     header = {
-        "format": FORMAT,
-        "version": VERSION,
         "role": "encoder",
         "architecture": _architecture_of(encoder, ENCODERS),
         "config": dict(_config_of(encoder)),
@@ -137,8 +135,7 @@ def save_encoder(
         for key, value in _prefixed("encoder.", encoder).items()
     }
     tensors["average"] = average.detach().to("cpu", torch.float32, copy=True).contiguous()
-    metadata = {"ganedit": json.dumps(header, sort_keys=True)}
-    write_bytes(path, save(tensors, metadata=metadata))
+    _write(path, header, tensors)
 
 
 def save_network(
@@ -160,8 +157,6 @@ def save_network(
         GaneditError: The file cannot be written.
     """
     header = {
-        "format": FORMAT,
-        "version": VERSION,
         "architecture": _architecture_of(_module(generator), GENERATORS),
         "config": dict(generator.config),
         "discriminator": None if discriminator is None else dict(_config_of(discriminator)),
@@ -170,7 +165,12 @@ def save_network(
     tensors = _prefixed("generator.", _module(generator))
     if discriminator is not None:
         tensors |= _prefixed("discriminator.", discriminator)
-    metadata = {"ganedit": json.dumps(header, sort_keys=True)}
+    _write(path, header, tensors)
+
+
+def _write(path: str | Path, header: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
+    entry = {"format": FORMAT, "version": VERSION, **header}
+    metadata = {"ganedit": json.dumps(entry, sort_keys=True)}
     # Serialised in memory: safetensors' own writer hides a full disk in an error of its own kind.
     write_bytes(path, save(tensors, metadata=metadata))
 

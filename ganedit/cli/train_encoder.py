@@ -1,7 +1,7 @@
 """``ganedit train-encoder``: from pictures to latents, for any generator."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +17,11 @@ from ganedit.errors import GaneditError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def _weight(meaning: str) -> Any:
+    """Return the option of a weight in the loss."""
+    return typer.Option(min=0, max=1e6, callback=finite, help=meaning)
 
 
 def train_encoder(
@@ -60,37 +65,27 @@ def train_encoder(
     ] = "auto",
     perceptual_weight: Annotated[
         float,
-        typer.Option(min=0, max=1e6, callback=finite, help="Weight of that distance."),
+        _weight("Weight of that distance."),
     ] = 1.0,
     pixel_weight: Annotated[
         float,
-        typer.Option(
-            min=0, max=1e6, callback=finite, help="Weight of the mean squared pixel difference."
-        ),
+        _weight("Weight of the mean squared pixel difference."),
     ] = 10.0,
     latent_weight: Annotated[
         float,
-        typer.Option(
-            min=0, max=1e6, callback=finite, help="Weight of the error of known latents (samples)."
-        ),
+        _weight("Weight of the error of known latents (samples)."),
     ] = 0.1,
     delta_weight: Annotated[
         float,
-        typer.Option(
-            min=0, max=1e6, callback=finite, help="Weight of the offsets between layers (e4e)."
-        ),
+        _weight("Weight of the offsets between layers (e4e)."),
     ] = 0.01,
     norm_weight: Annotated[
         float,
-        typer.Option(
-            min=0, max=1e6, callback=finite, help="Weight of the distance from the average latent."
-        ),
+        _weight("Weight of the distance from the average latent."),
     ] = 0.002,
     discriminator_weight: Annotated[
         float,
-        typer.Option(
-            min=0, max=1e6, callback=finite, help="Weight of e4e's latent discriminator; 0: none."
-        ),
+        _weight("Weight of e4e's latent discriminator; 0: none."),
     ] = 0.0,
     discriminator_lr: Annotated[
         float,
@@ -98,7 +93,7 @@ def train_encoder(
     ] = 2e-5,
     r1_gamma: Annotated[
         float,
-        typer.Option(min=0, max=1e6, callback=finite, help="That discriminator's R1 weight."),
+        _weight("That discriminator's R1 weight."),
     ] = 10.0,
     stages_start_kimg: Annotated[
         float | None,
