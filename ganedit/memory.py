@@ -1,7 +1,9 @@
-"""The C library's memory; apart from runtime.py so that ``--help`` need not import torch."""
+"""The machine's memory; apart from runtime.py so that ``--help`` need not import torch."""
 
 import contextlib
 import ctypes
+import re
+from pathlib import Path
 
 
 def keep_memory() -> None:
@@ -17,3 +19,13 @@ def keep_memory() -> None:
         mallopt(m_mmap_max, 0)
         mallopt(m_trim_threshold, 2**31 - 1)
         mallopt(m_top_pad, 2**27)
+
+
+def available_memory() -> int | None:
+    """Return the bytes that programs on this machine can still have; None where it does not say."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return None
+    found = re.search(r"^MemAvailable:\s*(\d+) kB", text, re.M)
+    return int(found[1]) * 1024 if found else None

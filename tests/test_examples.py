@@ -48,6 +48,21 @@ def test_the_measurements_of_the_encoder_run(capsys: pytest.CaptureFixture[str])
     assert "ms a photo" in capsys.readouterr().out
 
 
+def test_the_measurements_of_tuning_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert load("measure_tuning.py")["main"](tmp_path, photos=1, projection=3, steps=6) > 0
+    assert "rank 16" in capsys.readouterr().out
+
+
+def test_the_figure_of_the_alignment_can_be_made(tmp_path: Path) -> None:
+    load("align_photo.py")["main"](tmp_path, steps=2)
+    assert (tmp_path / "align.png").stat().st_size > 1000
+
+
+def test_the_measurements_of_the_alignment_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert load("measure_alignment.py")["main"](count=1, side=128) == 1
+    assert "pixels of 64" in capsys.readouterr().out
+
+
 def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "README.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
@@ -78,3 +93,9 @@ def test_the_table_of_factors_is_the_code_s() -> None:
     page = (ROOT / "docs" / "clayheads.md").read_text()
     for f in FACTORS:
         assert f"| `{f.name}` | {f.low:g} to {f.high:g} | {f.unit} | {f.moves} |" in page
+
+
+def test_the_speed_of_projection_can_be_measured(tmp_path: Path) -> None:
+    curves = load("measure_inversion.py")["main"](str(tmp_path / "curves.png"), photos=1, steps=2)
+    assert list(curves) == ["mean, w", "mean, w+", "encoder, w+"]
+    assert (tmp_path / "curves.png").exists()

@@ -14,12 +14,15 @@ from ganedit.checkpoints.networks import (
     load_encoder,
     load_network,
 )
+from ganedit.checkpoints.tuning import Tuning, apply_tuning, load_tuning, save_tuning
 
 __all__ = [
     "Checkpoint",
     "Conversion",
     "LoadedEncoder",
     "Network",
+    "Tuning",
+    "apply_tuning",
     "class_label",
     "convert",
     "describe",
@@ -29,7 +32,9 @@ __all__ = [
     "load_discriminator",
     "load_encoder",
     "load_network",
+    "load_tuning",
     "open_checkpoint",
     "save_encoder",
     "save_network",
+    "save_tuning",
 ]

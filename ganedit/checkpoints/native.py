@@ -54,7 +54,7 @@ def read_native(path: Path) -> Contents:
     Raises:
         GaneditError: The file is not a readable network file of ours.
     """
-    metadata, tensors = _read_header(path)
+    metadata, tensors = read_safetensors(path)
     if "ganedit" not in metadata:
         raise GaneditError(f"{path}: a safetensors file, but not a network written by ganedit")
     header = _parse_metadata(path, metadata["ganedit"])
@@ -207,8 +207,12 @@ def _prefixed(prefix: str, network: nn.Module) -> dict[str, Tensor]:
 # tensors only, which would have to be copied and checked against a file cut short meanwhile.
 
 
-def _read_header(path: Path) -> tuple[dict[str, str], dict[str, StoredTensor]]:
-    """Return the metadata and the tensors of a safetensors file."""
+def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, StoredTensor]]:
+    """Return the metadata and the tensors, still in it, of a safetensors file.
+
+    Raises:
+        GaneditError: It is damaged, or holds other numbers than weights.
+    """
     window = open_window(path)
     try:
         return _parse_header(window)

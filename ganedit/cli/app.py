@@ -10,6 +10,8 @@ import typer
 from typer.core import TyperGroup
 
 from ganedit.cli import console
+from ganedit.cli.align import align, paste
+from ganedit.cli.compare import compare
 from ganedit.cli.convert import convert
 from ganedit.cli.dataset import clay, folder
 from ganedit.cli.encode import encode
@@ -151,9 +153,12 @@ _add(_dataset, "folder", folder)
 
 _add(app, "project", project)
 _add(app, "encode", encode)
+_add(app, "align", align)
+_add(app, "paste", paste)
 _add(app, "generate", generate)
 _add(app, "interpolate", interpolate)
 _add(app, "mix", mix)
+_add(app, "compare", compare)
 _add(app, "inspect", inspect_network)
 _add(app, "convert", convert)
 app.add_typer(_dataset, name="dataset")

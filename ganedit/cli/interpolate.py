@@ -19,7 +19,7 @@ from ganedit.cli.options import (
     parse_weights,
     refuse_given,
 )
-from ganedit.cli.sources import open_latents
+from ganedit.cli.sources import keep_tuning, open_latents
 
 if TYPE_CHECKING:
     from ganedit.checkpoints import Network
@@ -104,11 +104,13 @@ def interpolate(
     if save_latents:
         check_file_size(out / outputs[-1], like=path.rows(0, 1), rows=len(path))
     paths = [_write(folder, name, model, path, fps) for name in outputs]
+    if any(name.endswith(".pt") for name in outputs):
+        paths += keep_tuning(folder, model)
     record = {
         "arguments": arguments,
         "frames": len(path),
         "generator": {"network": model.home, "fingerprint": model.fingerprint},
-        "results": outputs,
+        "results": [path.name for path in paths],
     }
     paths.append(folder.finish(record))
     console.emit_json(record) if as_json else console.emit_paths(paths)

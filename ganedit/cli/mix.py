@@ -17,7 +17,7 @@ from ganedit.cli.options import (
     TruncationOption,
     parse_numbers,
 )
-from ganedit.cli.sources import open_latents
+from ganedit.cli.sources import keep_tuning, open_latents
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,11 +94,12 @@ def mix(
     paths = [folder.write("mix.png", partial(write_image, image=sheet))]
     if save_latents:
         paths.append(folder.write("mix.pt", partial(save_latent, latent=stack(mixed))))
+        paths += keep_tuning(folder, model)
     record = {
         "arguments": arguments,
         "layers": chosen,
         "generator": {"network": model.home, "fingerprint": model.fingerprint},
-        "results": outputs,
+        "results": [path.name for path in paths],
     }
     paths.append(folder.finish(record))
     console.emit_json(record) if as_json else console.emit_paths(paths)

@@ -13,7 +13,7 @@ from ganedit.progress import OnStep
 
 if TYPE_CHECKING:
     from ganedit.checkpoints import LoadedEncoder, Network
-    from ganedit.io import ForeignLatent, Latent
+    from ganedit.io import ForeignLatent, Latent, OutputFolder
     from ganedit.io.download import OnBytes
 
 
@@ -78,6 +78,8 @@ def open_latents(
 ) -> "tuple[Network, list[Latent]]":
     """Return the generator and one latent a source, all with noise maps when a file brings some.
 
+    When a file's generator was tuned, that is the one returned, and all latents are of it.
+
     Args:
         sources: Latent files, ours or of other projects, and seeds such as ``7`` or ``0-3``; a file
             goes first where both readings are possible.
@@ -87,9 +89,11 @@ def open_latents(
         class_index: For the seeds; None for an unconditional generator.
 
     Raises:
-        GaneditError: A file is no latent, its generator is gone or unknown, they do not belong
-            together, or the class does not exist.
+        GaneditError: A file is no latent, its generator or its tuning is gone or unknown, they do
+            not belong together, or the class does not exist.
     """
+    from dataclasses import replace
+
     from ganedit.checkpoints import class_label
     from ganedit.editing import fill_noise, sample
     from ganedit.io import read_latent
@@ -99,6 +103,7 @@ def open_latents(
         raise GaneditError("--class is for seeds, and all latents here are files; leave it out")
     loaded = _open_network(read, network, device)
     files = {source: _fitting(latent, loaded, source) for source, latent in read.items()}
+    loaded, tuning = _tune(loaded, files)
     label = None if class_index is None else class_label(loaded, class_index)
     latents = [
         _named(files[source], source)
@@ -106,7 +111,66 @@ def open_latents(
         else sample(loaded, parse_seeds(source), truncation_psi=truncation_psi, label=label)
         for source in sources
     ]
+    latents = [replace(latent, tuning=tuning) for latent in latents]
     return loaded, fill_noise(latents, loaded)
+
+
+def keep_tuning(folder: "OutputFolder", network: "Network") -> list[Path]:
+    """Write what a generator was tuned by beside latents of `open_latents` that are saved.
+
+    Returns:
+        The file's path; nothing for a generator that was not tuned.
+    """
+    from ganedit.io import write_bytes
+
+    told = network.metadata.get("tuning")
+    if told is None:
+        return []
+    path = Path(told["path"])
+    name = _content_name(path)
+    if (folder.path / name).is_file() and _content_name(folder.path / name) == name:
+        return [folder.path / name]
+    content = path.read_bytes()
+    return [folder.write(name, lambda file: write_bytes(file, content))]
+
+
+def _tune(network: "Network", files: "Mapping[str, Latent]") -> "tuple[Network, str | None]":
+    """Return the generator that the files' latents belong to, and how latents call its tuning.
+
+    That name says what is in the file, so that tunings of two folders never meet under one name.
+    """
+    from ganedit.checkpoints.tuning import apply_tuning, load_tuning
+
+    found: dict[str, tuple[str, Path]] = {}  # what it holds -> who names it, where it is
+    for source, latent in files.items():
+        if latent.tuning is not None:
+            path = Path(source).parent / latent.tuning
+            if not path.is_file():
+                raise GaneditError(
+                    f"{source}: its tuned generator is missing; {latent.tuning} belongs beside it"
+                )
+            found.setdefault(_content_name(path), (source, path))
+    if not found:
+        return network, None
+    (name, (first, path)), *others = found.items()
+    if others:
+        raise GaneditError(
+            f"{first} and {others[0][1][0]}: their generators were tuned differently; take latents"
+            " of one tuning"
+        )
+    plain = [source for source, latent in files.items() if latent.tuning is None]
+    if plain:
+        console.note(f"{', '.join(plain)}: drawn by the generator that was tuned for {first}")
+    return apply_tuning(network, load_tuning(path)), name
+
+
+def _content_name(path: Path) -> str:
+    from ganedit.io import file_digest
+
+    try:
+        return f"tuning-{file_digest(path)[:16]}.safetensors"
+    except OSError as error:
+        raise GaneditError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def _is_seeds(source: str) -> bool:

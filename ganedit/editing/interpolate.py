@@ -132,6 +132,7 @@ def combine(
         network=rows[0].network,
         noise=_combined_noise(used, factors),
         names=("+".join(row_name(row) for row in used),),
+        tuning=rows[0].tuning,
     )
 
 
@@ -189,6 +190,7 @@ class LatentPath:
             fingerprint=self.keys[0].fingerprint,
             network=self.keys[0].network,
             noise=_noise_between(before, after, t),
+            tuning=self.keys[0].tuning,
         )
 
     def _between(self, before: Sequence[Latent], after: Sequence[Latent], t: Tensor) -> Tensor:

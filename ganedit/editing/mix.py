@@ -48,6 +48,7 @@ def mix(rows: Latent, columns: Latent, *, layers: Sequence[int]) -> Latent:
         network=rows.network,
         noise=noise,
         names=names,
+        tuning=rows.tuning,
     )
 
 

@@ -14,7 +14,8 @@ def key_latents(latents: Sequence[Latent]) -> list[Latent]:
     """Return every row of every latent, after checking that they belong together.
 
     Raises:
-        GaneditError: Fewer than two rows, other shapes (of noise maps too), or another generator.
+        GaneditError: Fewer than two rows, other shapes (of noise maps too), or another generator,
+            or one that was tuned otherwise.
     """
     rows = [latent.row(index) for latent in latents for index in range(len(latent))]
     if len(rows) < 2:
@@ -31,6 +32,11 @@ def key_latents(latents: Sequence[Latent]) -> list[Latent]:
             raise GaneditError(
                 f"latents of different generators: {row_name(first)} is of {first.network}, "
                 f"{row_name(row)} of {row.network} (fingerprints differ)"
+            )
+        if row.tuning != first.tuning:
+            raise GaneditError(
+                f"latents of a generator tuned differently: {row_name(first)} goes with "
+                f"{first.tuning or 'no tuning'}, {row_name(row)} with {row.tuning or 'no tuning'}"
             )
         if row.noise is not None and _noise_shapes(row) != _noise_shapes(first_noisy):
             raise GaneditError(
@@ -95,6 +101,10 @@ def stack(latents: Sequence[Latent], *, network: Network | None = None) -> Laten
         noise=None if filled[0].noise is None else noise,
         names=tuple(name for latent in filled for name in latent.names)
         if all(latent.names for latent in filled)
+        else (),
+        tuning=filled[0].tuning,
+        alignment=tuple(one for latent in filled for one in latent.alignment)
+        if all(latent.alignment for latent in filled)
         else (),
     )
 

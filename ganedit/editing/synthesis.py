@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ganedit.checkpoints import Network, label_batch
 from ganedit.editing.interpolate import LatentPath
+from ganedit.editing.rows import row_name
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator, Noise, seeded_noise
 from ganedit.generators.stylegan3 import StyleGAN3Generator
@@ -101,10 +102,16 @@ def synthesize(
         float32 [1, 3, R, R] on the CPU, in [-1, 1] but for a generator's overshoot.
 
     Raises:
-        GaneditError: The latent belongs to another generator, its noise maps do not fit, or the
-            generator cannot move its pictures.
+        GaneditError: The latent belongs to another generator, or to a tuned one and this is not,
+            its noise maps do not fit, or the generator cannot move its pictures.
     """
-    check_fits(network, latent.rows(0, 1))
+    first = latent.rows(0, 1)
+    check_fits(network, first)
+    if first.tuning is not None and "tuning" not in network.metadata:
+        raise GaneditError(
+            f"{row_name(first)}: its generator was tuned; apply_tuning(network, "
+            f"load_tuning(...)) of {first.tuning}, which lies beside its file, returns that one"
+        )
     generator = network.generator
     render = generator.synthesize
     if transform is not None:

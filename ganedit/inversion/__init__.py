@@ -1,20 +1,28 @@
 """From a picture to its latent."""
 
-from ganedit.inversion.curve import draw_loss_curve
+from ganedit.inversion.curve import draw_curves, draw_loss_curve
 from ganedit.inversion.encode import check_encoder, encode
 from ganedit.inversion.optimize import (
     DOMAIN_GAP_LIMIT,
+    REFINEMENT_STEPS,
+    SEARCH_STEPS,
     Projection,
     default_perceptual,
     project,
 )
+from ganedit.inversion.pivotal_tuning import Tuned, tune
 
 __all__ = [
     "DOMAIN_GAP_LIMIT",
+    "REFINEMENT_STEPS",
+    "SEARCH_STEPS",
     "Projection",
+    "Tuned",
     "check_encoder",
     "default_perceptual",
+    "draw_curves",
     "draw_loss_curve",
     "encode",
     "project",
+    "tune",
 ]

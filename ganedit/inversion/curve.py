@@ -1,7 +1,8 @@
 """The picture of an optimisation: its loss over its steps."""
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -14,6 +15,7 @@ _SCALE = 2  # drawn larger, then reduced: Pillow's lines have no antialiasing
 _MARGINS = (84, 56, 32, 60)  # left, top, right, bottom
 _PAPER, _INK, _MUTED, _GRID = "#ffffff", "#1f2328", "#6a737d", "#e4e7eb"
 _LINE, _BEST = "#2f6fdb", "#e4572e"
+_COLOURS = (_MUTED, _LINE, _BEST)
 
 
 def draw_loss_curve(losses: Sequence[float], *, best_step: int, title: str) -> Tensor:
@@ -33,6 +35,44 @@ def draw_loss_curve(losses: Sequence[float], *, best_step: int, title: str) -> T
         _draw_points(draw, points, best_step)
     reduced = picture.resize(_SIZE, Image.Resampling.LANCZOS)
     return from_uint8(np.asarray(reduced))
+
+
+def draw_curves(
+    curves: Mapping[str, Sequence[tuple[float, float]]], *, title: str, below: str
+) -> Tensor:
+    """Return a plot of several curves on logarithmic scales, [1, 3, 540, 960] in [-1, 1].
+
+    Args:
+        curves: Points (x, y) with positive numbers, by the name that stands at the curve's end.
+        title: Shown above the plot.
+        below: Name of the horizontal axis.
+    """
+    logs = {n: [(math.log10(x), math.log10(y)) for x, y in c] for n, c in curves.items()}
+    points = [point for curve in logs.values() for point in curve]
+    (left, right), (low, high) = ((min(v), max(v)) for v in zip(*points, strict=True))
+    picture = Image.new("RGB", (_SIZE[0] * _SCALE, _SIZE[1] * _SCALE), _PAPER)
+    draw = ImageDraw.Draw(picture)
+    _text(draw, (_MARGINS[0], 26), title, anchor="lm", size=20, fill=_INK)
+
+    def place(point: tuple[float, float]) -> tuple[float, float]:
+        across = (point[0] - left) / max(right - left, 1e-9)
+        down = (high - point[1]) / max(high - low, 1e-9)
+        width, height = _SIZE[0] - _MARGINS[0] - 120, _SIZE[1] - _MARGINS[1] - _MARGINS[3]
+        return _MARGINS[0] + across * width, _MARGINS[1] + down * height
+
+    for value in _levels(low, high):
+        y = math.log10(value)
+        _line(draw, [place((left, y)), place((right, y))], fill=_GRID, width=1)
+        _text(draw, place((left, y)), f"{value:g} ", anchor="rm", size=15, fill=_MUTED)
+    for value in _levels(left, right):
+        x = math.log10(value)
+        _line(draw, [place((x, low)), place((x, high))], fill=_GRID, width=1)
+        _text(draw, place((x, low)), f"\n{value:g}", anchor="ma", size=15, fill=_MUTED)
+    for (name, curve), colour in zip(logs.items(), itertools.cycle(_COLOURS), strict=False):
+        _line(draw, [place(point) for point in curve], fill=colour, width=3)
+        _text(draw, place(curve[-1]), f" {name}", anchor="lm", size=15, fill=colour)
+    _text(draw, (_SIZE[0] / 2, _SIZE[1] - 12), below, anchor="mm", size=16, fill=_MUTED)
+    return from_uint8(np.asarray(picture.resize(_SIZE, Image.Resampling.LANCZOS)))
 
 
 def _draw_points(

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,19 +20,28 @@ from ganedit.assets import embedded
 from ganedit.checkpoints import Network, label_batch
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
+from ganedit.inversion.comparison import Comparison
 from ganedit.io.latents import Latent
 from ganedit.losses.perceptual import PerceptualDistance, load_perceptual
-from ganedit.losses.pixel import pixel_distance
 from ganedit.losses.regularizers import average_pull, noise_correlation, normalize_noise_
 
 DOMAIN_GAP_LIMIT = 1.5
 """Photos with a larger `Projection.domain_gap` are unlike the generator's pictures."""
+
+SEARCH_STEPS = 500
+"""Steps from a start that was searched for."""
+
+REFINEMENT_STEPS = 100
+"""Steps from a start that was given."""
 
 _STATISTICS_SAMPLES = 10_000
 _STATISTICS_SEED = 123
 _WARM_UP = 0.05
 _RAMP_DOWN = 0.25
 _LATENT_NOISE_END = 0.75
+_SECOND_STAGE = 0.5
+_SEARCH_BETAS = (0.9, 0.999)
+_REFINEMENT_BETAS = (0.8, 0.99)  # a short run is over before Adam's usual averages settle
 _IMPROVEMENT = 1e-3
 _PROBES = 32
 _CHUNK = 32
@@ -52,6 +61,8 @@ class Projection:
         history: Loss of every step, [steps, N]; NaN after a photo's own early stop.
         domain_gap: How far each photo is from the generator's pictures, [N]: its distance to the
             closest of some samples, in units of the largest such distance among those samples.
+        deviation: How far ``ws`` are from the average latent, [N], in units of that distance of a
+            typical sample: about 1 is where edits work best.
         seconds: Wall-clock time.
     """
 
@@ -63,6 +74,7 @@ class Projection:
     best_step: Tensor
     history: Tensor
     domain_gap: Tensor
+    deviation: Tensor
     seconds: float
 
     def latent(self, network: Network, *, names: Sequence[str] = ()) -> Latent:
@@ -88,9 +100,12 @@ def project(
     *,
     perceptual: PerceptualDistance | None = None,
     space: Literal["w", "w+"] = "w+",
-    steps: int = 500,
+    initial: Tensor | Latent | None = None,
+    mask: Tensor | None = None,
+    steps: int | None = None,
     pixel_weight: float = 10.0,
     optimize_noise: bool = True,
+    two_stage: bool = False,
     noise_regularization: float = 1e5,
     average_weight: float = 0.0,
     initial_learning_rate: float = 0.1,
@@ -109,9 +124,17 @@ def project(
         targets: Photos, [N, 3, R, R] in [-1, 1], at the generator's resolution.
         perceptual: The distance to minimise; None is `default_perceptual` of the network.
         space: ``w`` looks for one vector for all layers, ``w+`` for one each.
-        steps: Optimisation steps.
+        initial: Latents to start from, [N or 1, num_ws, w_dim]: an encoder's, or those of a
+            `Latent`, whose noise maps are then started from too. None searches for a start.
+        mask: What of the photos counts, [N or 1, 1, R, R]: 1 counts, 0 is ignored by all losses
+            and so becomes what the generator thinks likely there.
+        steps: Optimisation steps; None is 500 from a searched start, `REFINEMENT_STEPS` from
+            ``initial``.
         pixel_weight: Weight of the mean squared pixel difference beside the distance.
         optimize_noise: Optimise noise maps too; otherwise the generator's own are used.
+        two_stage: Move only the latents in the first half of the schedule and only the noise maps
+            in the second (Image2StyleGAN++, Abdal et al. 2020), so that maps hold only what no
+            latent can.
         noise_regularization: Weight of `noise_correlation`, which keeps a picture out of them.
         average_weight: Weight of `average_pull`, which holds latents near the average.
         initial_learning_rate: Adam's, before its ramps.
@@ -137,24 +160,34 @@ def project(
     """
     generator = network.generator
     seeds = [0] * len(targets) if seeds is None else list(seeds)
+    if two_stage and not optimize_noise:
+        raise ValueError("two_stage: its second stage moves the noise maps; set optimize_noise")
+    steps = _default(steps, SEARCH_STEPS if initial is None else REFINEMENT_STEPS)
+    searched_noise = 0.05 if space == "w" and initial is None else 0.0
+    latent_noise = _default(latent_noise, searched_noise)
     _check(generator, targets, space=space, steps=steps, seeds=seeds, max_seconds=max_seconds)
-    if latent_noise is None:
-        latent_noise = 0.05 if space == "w" else 0.0
+    given, given_noise = _read_initial(network, initial, len(targets))
     started = time.monotonic()
     targets = targets.to(generator.w_avg.device)
+    mask = None if mask is None else _read_mask(mask, targets)
     if perceptual is None:
         perceptual = load_perceptual(default_perceptual(network), device=targets.device)
     with torch.no_grad():
-        target_features = perceptual.encode(targets)
+        comparison = Comparison(perceptual, targets, mask)
         samples, w_std = _sample_latents(network, label)
+        average = samples.mean(dim=0)
         start, gap = _choose_start(
-            generator, samples, perceptual, target_features, candidates=candidates
+            generator, samples, comparison, candidates=1 if given is not None else candidates
         )
     streams = [torch.Generator().manual_seed(seed) for seed in seeds]
+    noise = given_noise or _initial_noise(generator, streams, targets.device)
     run = _Run(
-        start if space == "w" else start.expand(-1, generator.num_ws, -1),
-        noise=_initial_noise(generator, streams, targets.device) if optimize_noise else (),
-        schedule=_Schedule(len(targets), steps=steps, patience=patience or max(1, steps // 5)),
+        _in_space(start if given is None else given, space, generator.num_ws),
+        noise=noise if optimize_noise else (),
+        schedule=_Schedule(
+            len(targets), steps=steps, patience=patience or max(1, steps // 5), staged=two_stage
+        ),
+        betas=_SEARCH_BETAS if initial is None else _REFINEMENT_BETAS,
     )
     history = []
     for step in range(steps):
@@ -166,13 +199,13 @@ def project(
         latents = run.latents + jitter * _normal(streams, run.latents.shape[1:], targets.device)
         ws = latents.expand(-1, generator.num_ws, -1)
         images = generator.synthesize(ws, noise=run.noise or "const")
-        distance = perceptual.distance(perceptual.encode(images), target_features)
-        loss = distance + pixel_weight * pixel_distance(images, targets)
+        distance = comparison.distance(images)
+        loss = distance + pixel_weight * comparison.pixel_distance(images)
         regularized = loss
         if run.noise:
             regularized = regularized + noise_regularization * noise_correlation(run.noise)
         if average_weight:
-            pull = average_pull(ws, samples.mean(dim=0), w_std=w_std)
+            pull = average_pull(ws, average, w_std=w_std)
             regularized = regularized + average_weight * pull
         gradients = torch.autograd.grad(regularized.sum(), run.variables)
         history.append(run.record(step, loss.detach(), ws.detach()))
@@ -181,7 +214,9 @@ def project(
         if on_step is not None:
             values = {"loss": loss, "distance": distance, "images": images}
             on_step(step + 1, steps, {name: value.detach() for name, value in values.items()})
-    return _result(run, generator, perceptual, target_features, history, gap, started)
+    return _result(
+        run, generator, comparison, history, gap=gap, average=average, w_std=w_std, started=started
+    )
 
 
 def default_perceptual(network: Network) -> Literal["lpips", "clay"]:
@@ -198,10 +233,13 @@ def default_perceptual(network: Network) -> Literal["lpips", "clay"]:
 class _Schedule:
     """Where each photo is in the schedule: from 0 to 1, at its own pace."""
 
-    def __init__(self, count: int, *, steps: int, patience: int) -> None:
+    def __init__(self, count: int, *, steps: int, patience: int, staged: bool = False) -> None:
         self.position = torch.zeros(count, dtype=torch.float64)
         self._pace = 1 / steps
         self._patience = patience
+        self._staged = staged
+        places = [_SECOND_STAGE, 1 - _RAMP_DOWN, 1] if staged else [1 - _RAMP_DOWN, 1]
+        self._milestones = torch.tensor(places, dtype=torch.float64)
         self._mark = torch.full((count,), math.inf, dtype=torch.float64)
         self._stale = torch.zeros(count, dtype=torch.long)
 
@@ -222,6 +260,14 @@ class _Schedule:
         up = ((self.position + self._pace / 2) / _WARM_UP).clamp(max=1)
         return down * up
 
+    def moving(self) -> tuple[Tensor, Tensor]:
+        """Whether latents and whether noise maps move now, 0 or 1, [N] each."""
+        everything = torch.ones_like(self.position)
+        if not self._staged:
+            return everything, everything
+        second = (self.position >= _SECOND_STAGE).double()
+        return 1 - second, second
+
     def latent_noise(self) -> Tensor:
         """Factor of the latent noise, [N, 1, 1]: fades out quadratically."""
         fade = (1 - self.position / _LATENT_NOISE_END).clamp(min=0).square()
@@ -232,29 +278,37 @@ class _Schedule:
         self.position.clamp_(min=min(position, 1.0))
 
     def advance(self, loss: Tensor) -> None:
-        """Count one step with these losses [N]; a plateau leads to the ramp-down, then the end."""
+        """Count one step with these losses [N]; a plateau leads to what comes next."""
         loss = loss.double().cpu()
         progressed = loss < self._mark * (1 - _IMPROVEMENT)
         self._mark = torch.where(progressed, loss, self._mark)
         self._stale = torch.where(progressed, 0, self._stale + 1)
         self.position += self._pace
         stuck = self._stale >= self._patience
-        early = self.position < 1 - _RAMP_DOWN
-        self.position[stuck & early] = 1 - _RAMP_DOWN
-        self.position[stuck & ~early] = 1
+        ahead = self._milestones > self.position[:, None]
+        following = torch.where(ahead, self._milestones, 1.0).amin(dim=1)
+        self.position = torch.where(stuck, following, self.position)
         self._stale[stuck] = 0
 
 
 class _Run:
     """The variables of an optimisation, Adam's moments, and the best of each photo so far."""
 
-    def __init__(self, latents: Tensor, *, noise: tuple[Tensor, ...], schedule: _Schedule) -> None:
+    def __init__(
+        self,
+        latents: Tensor,
+        *,
+        noise: tuple[Tensor, ...],
+        schedule: _Schedule,
+        betas: tuple[float, float],
+    ) -> None:
         self.latents = latents.detach().clone().requires_grad_(True)
         self.noise = tuple(x.detach().clone().requires_grad_(True) for x in noise)
         self.variables = [self.latents, *self.noise]
         self.schedule = schedule
         self._means = [torch.zeros_like(x) for x in self.variables]
         self._squares = [torch.zeros_like(x) for x in self.variables]
+        self._betas = betas
         self._updates = 0
         count = len(latents)
         self.best_loss = latents.new_full((count,), math.inf)
@@ -278,16 +332,20 @@ class _Run:
     def update(self, gradients: Sequence[Tensor], *, learning_rate: float) -> None:
         """Make one step of Adam, elementwise, with each photo's own learning rate."""
         self._updates += 1
-        rate = (self.schedule.learning_rate() * learning_rate).float().to(self.latents.device)
-        correction = 1 - 0.9**self._updates
+        rate = self.schedule.learning_rate() * learning_rate
+        latents, noise = self.schedule.moving()
+        rates = [rate * latents, *[rate * noise] * len(self.noise)]
+        first, second = self._betas
+        correction = 1 - first**self._updates
         with torch.no_grad():
-            for x, gradient, mean, square in zip(
-                self.variables, gradients, self._means, self._squares, strict=True
+            for x, gradient, mean, square, rate in zip(
+                self.variables, gradients, self._means, self._squares, rates, strict=True
             ):
-                mean.lerp_(gradient, 0.1)
-                square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-                scale = (square / (1 - 0.999**self._updates)).sqrt_().add_(1e-8)
-                step_size = rate.reshape(-1, *[1] * (x.ndim - 1)) / correction
+                mean.lerp_(gradient, 1 - first)
+                square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+                scale = (square / (1 - second**self._updates)).sqrt_().add_(1e-8)
+                pace = rate.float().to(x.device)
+                step_size = pace.reshape(-1, *[1] * (x.ndim - 1)) / correction
                 x.sub_(step_size * mean / scale)
         normalize_noise_(self.noise)
 
@@ -318,6 +376,55 @@ def _check(
         raise ValueError(f"max_seconds: expected more than 0, got {max_seconds}")
 
 
+_Setting = TypeVar("_Setting")
+
+
+def _default(value: _Setting | None, otherwise: _Setting) -> _Setting:
+    return otherwise if value is None else value
+
+
+def _read_initial(
+    network: Network, initial: Tensor | Latent | None, count: int
+) -> tuple[Tensor | None, tuple[Tensor, ...] | None]:
+    """Return the latents [N, num_ws, w_dim] and noise maps to start from, where they are given."""
+    if initial is None:
+        return None, None
+    noise = None
+    if isinstance(initial, Latent):
+        if initial.fingerprint != network.fingerprint:
+            raise GaneditError(
+                f"the initial latent belongs to another generator ({initial.network},"
+                f" {initial.fingerprint[:19]}...) than {network.source}"
+            )
+        noise, initial = initial.noise, initial.ws
+    average = network.generator.w_avg
+    wanted = (network.generator.num_ws, average.shape[-1])
+    if tuple(initial.shape[1:]) != wanted or len(initial) not in (1, count):
+        shape = [f"{count} or 1", *wanted]
+        raise ValueError(f"initial: expected {shape}, got {list(initial.shape)}")
+    ws = initial.detach().to(average).expand(count, -1, -1)
+    return ws, noise and tuple(x.to(average).expand(count, -1, -1, -1) for x in noise)
+
+
+def _read_mask(mask: Tensor, targets: Tensor) -> Tensor:
+    """Return the mask of every photo, [N, 1, R, R]."""
+    side = targets.shape[3]
+    if tuple(mask.shape[1:]) != (1, side, side) or len(mask) not in (1, len(targets)):
+        raise ValueError(
+            f"mask: expected [{len(targets)} or 1, 1, {side}, {side}], got {list(mask.shape)}"
+        )
+    if not bool(((mask >= 0) & (mask <= 1)).all()):
+        raise ValueError("mask: expected values in [0, 1]")
+    if not bool(mask.amax(dim=(1, 2, 3)).gt(0).all()):
+        raise GaneditError("the mask leaves nothing of the photo; it must be white where it counts")
+    return mask.to(targets).expand(len(targets), -1, -1, -1)
+
+
+def _in_space(ws: Tensor, space: Literal["w", "w+"], num_ws: int) -> Tensor:
+    """Return [N, 1, w_dim] in ``w``, the mean of layers, and [N, num_ws, w_dim] in ``w+``."""
+    return ws.mean(dim=1, keepdim=True) if space == "w" else ws.expand(-1, num_ws, -1)
+
+
 def _sample_latents(network: Network, label: Sequence[float] | None) -> tuple[Tensor, float]:
     """Mapped random z, [10000, w_dim], and the root mean square distance from their mean."""
     generator = network.generator
@@ -332,8 +439,7 @@ def _sample_latents(network: Network, label: Sequence[float] | None) -> tuple[Te
 def _choose_start(
     generator: Generator,
     samples: Tensor,
-    perceptual: PerceptualDistance,
-    target_features: Sequence[Tensor],
+    comparison: Comparison,
     *,
     candidates: int | None,
 ) -> tuple[Tensor, Tensor]:
@@ -343,6 +449,7 @@ def _choose_start(
     """
     if candidates is None:
         candidates = min(256, max(32, 256 * 64**2 // generator.img_resolution**2))
+    perceptual = comparison.perceptual
     w = torch.cat([samples.mean(dim=0, keepdim=True), samples[: max(candidates, _PROBES) - 1]])
     probes: list[Tensor] = []
     rows = []
@@ -351,16 +458,15 @@ def _choose_start(
         features = perceptual.encode(generator.synthesize(ws, noise="const"))
         if not probes:
             probes = [x[:_PROBES] for x in features]
-        everyone = [torch.cat(pair) for pair in zip(target_features, probes, strict=True)]
-        distances = [
-            perceptual.distance([x[i : i + 1] for x in everyone], features)
-            for i in range(len(everyone[0]))
+        between = [
+            perceptual.distance([x[i : i + 1] for x in probes], features)
+            for i in range(len(probes[0]))
         ]
-        rows.append(torch.stack(distances))
+        rows.append(torch.cat([comparison.to_each(features), torch.stack(between)]))
     table = torch.cat(rows, dim=1)  # [N + probes, candidates]
     if not bool(table.isfinite().all()):
         raise GaneditError("the network renders values that are not finite; it is damaged")
-    count = len(target_features[0])
+    count = len(comparison.targets)
     own = table[count:].clone()
     own.fill_diagonal_(math.inf)
     gaps = table[:count].amin(dim=1) / own.amin(dim=1).max().clamp_min(1e-12)
@@ -386,10 +492,12 @@ def _normal(
 def _result(
     run: _Run,
     generator: Generator,
-    perceptual: PerceptualDistance,
-    target_features: Sequence[Tensor],
+    comparison: Comparison,
     history: Sequence[Tensor],
+    *,
     gap: Tensor,
+    average: Tensor,
+    w_std: float,
     started: float,
 ) -> Projection:
     if run.best_ws is None or not bool(run.best_loss.isfinite().all()):
@@ -397,7 +505,7 @@ def _result(
     noise = tuple(run.best_noise) or None
     with torch.no_grad():
         images = generator.synthesize(run.best_ws, noise=noise or "const")
-        distance = perceptual.distance(perceptual.encode(images), target_features)
+        distance = comparison.distance(images)
     return Projection(
         ws=run.best_ws,
         space="w" if run.latents.shape[1] == 1 else "w+",
@@ -407,5 +515,6 @@ def _result(
         best_step=run.best_step,
         history=torch.stack(list(history)),
         domain_gap=gap,
+        deviation=average_pull(run.best_ws, average, w_std=w_std).sqrt(),
         seconds=time.monotonic() - started,
     )

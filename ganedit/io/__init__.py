@@ -1,5 +1,6 @@
 """Files: images, latents, videos and output folders, all written atomically."""
 
+from ganedit.io.done import DoneList, photo_digest
 from ganedit.io.files import (
     file_digest,
     is_partial,
@@ -19,12 +20,20 @@ from ganedit.io.images import (
     from_uint8,
     image_grid,
     labelled_grid,
+    looks_like_picture,
     read_image,
     to_square,
     to_uint8,
     write_image,
 )
-from ganedit.io.latents import Latent, check_file_size, check_latent, load_latent, save_latent
+from ganedit.io.latents import (
+    Alignment,
+    Latent,
+    check_file_size,
+    check_latent,
+    load_latent,
+    save_latent,
+)
 from ganedit.io.runs import OutputFolder
 from ganedit.io.safe_pickle import Global, Record
 from ganedit.io.stored import StoredTensor
@@ -34,6 +43,8 @@ from ganedit.io.video import write_gif, write_video
 __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
+    "Alignment",
+    "DoneList",
     "ForeignLatent",
     "Global",
     "Latent",
@@ -53,8 +64,10 @@ __all__ = [
     "labelled_grid",
     "load_latent",
     "load_tensors",
+    "looks_like_picture",
     "make_folder",
     "open_pickled",
+    "photo_digest",
     "pickled_container",
     "read_foreign_latent",
     "read_image",

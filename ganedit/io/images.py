@@ -85,6 +85,21 @@ def read_image(path: Path | str) -> Tensor:
         raise GaneditError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
+def looks_like_picture(path: Path) -> bool:
+    """Return whether a file starts like a picture that `read_image` knows, whatever its name."""
+    Image.init()
+    formats = [format_ for format_ in _FORMATS if format_ in Image.OPEN]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=formats):
+                return True
+    except Image.DecompressionBombError:
+        return True
+    except (OSError, *_BROKEN):
+        return False
+
+
 def decode_image(content: bytes, *, name: str) -> Tensor:
     """Return the picture in ``content``, as `read_image` does; ``name`` is used in errors."""
     return _decode(io.BytesIO(content), name)

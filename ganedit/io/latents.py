@@ -20,6 +20,41 @@ MAX_BYTES = 2**29  # a thousand FFHQ latents are 37 MB; noise maps of one are 22
 
 _FORMAT = "ganedit-latent"
 _VERSION = 1
+_LARGEST_SIDE = 10**5  # of a photo, in pixels
+_FARTHEST = 10.0**6  # a corner from the photo's, in pixels
+_LONGEST_NAME = 255
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Where in a photo the picture of a latent came from.
+
+    Attributes:
+        photo: The photo's file, as it was named then.
+        size: Its width and height in pixels.
+        quad: Corners of the crop in it, (x, y) each: top left, bottom left, bottom right, top
+            right of the picture. Pixels, x to the right, y down, the photo's corner at (0, 0);
+            they may lie outside.
+    """
+
+    photo: str
+    size: tuple[int, int]
+    quad: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        """Check values.
+
+        Raises:
+            ValueError: A field is none of what is documented above.
+        """
+        if not self.photo or len(self.photo) > 4096 or not self.photo.isprintable():
+            raise ValueError("alignment: expected the name of a photo")
+        if len(self.size) != 2 or not all(0 < side <= _LARGEST_SIDE for side in self.size):
+            raise ValueError(f"alignment: expected a width and height, got {self.size!r:.60}")
+        if len(self.quad) != 4 or not all(len(corner) == 2 for corner in self.quad):
+            raise ValueError("alignment: expected four corners of two numbers")
+        if not all(abs(x) <= _FARTHEST for xy in self.quad for x in xy):  # NaN is not, either
+            raise ValueError("alignment: a corner is not finite, or far outside the photo")
 
 
 @dataclass(frozen=True)
@@ -33,6 +68,9 @@ class Latent:
         network: Where that generator came from: an embedded model's name, a path or an address.
         noise: Noise maps in network order, each [N or 1, 1, R, R]; None for the generator's own.
         names: One name a row, or none at all.
+        tuning: Name of a file beside the latent's own, which says how the generator was tuned for
+            all rows (`checkpoints.tuning`); None for the generator as it is.
+        alignment: Where in which photo each row's picture belongs, one a row, or none at all.
     """
 
     ws: Tensor
@@ -41,6 +79,8 @@ class Latent:
     network: str
     noise: tuple[Tensor, ...] | None = None
     names: tuple[str, ...] = ()
+    tuning: str | None = None
+    alignment: tuple[Alignment, ...] = ()
 
     def __post_init__(self) -> None:
         """Check shapes.
@@ -56,6 +96,12 @@ class Latent:
             raise ValueError(f"space: expected 'w' or 'w+', got {self.space!r}")
         if len(self.names) not in (0, len(self.ws)):
             raise ValueError(f"names: expected none or {len(self.ws)}, got {len(self.names)}")
+        if len(self.alignment) not in (0, len(self.ws)):
+            raise ValueError(
+                f"alignment: expected none or {len(self.ws)}, got {len(self.alignment)}"
+            )
+        if self.tuning is not None and not _is_file_name(self.tuning):
+            raise ValueError(f"tuning: expected the name of a file, got {self.tuning!r:.60}")
         for noise in self.noise or ():
             good = noise.ndim == 4 and noise.shape[0] in (1, len(self.ws)) and noise.shape[1] == 1
             if not good or 0 in noise.shape:
@@ -83,6 +129,8 @@ class Latent:
             network=self.network,
             noise=noise,
             names=self.names[start:stop],
+            tuning=self.tuning,
+            alignment=self.alignment[start:stop],
         )
 
 
@@ -106,6 +154,11 @@ def save_latent(path: Path | str, latent: Latent) -> None:
         "generator": {"fingerprint": latent.fingerprint, "network": latent.network},
         "noise": None if noise is None else [_plain(m) for m in noise],
         "names": list(latent.names),
+        "tuning": latent.tuning,
+        "alignment": [
+            {"photo": one.photo, "size": list(one.size), "quad": [list(xy) for xy in one.quad]}
+            for one in latent.alignment
+        ],
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -222,6 +275,9 @@ def _checked(content: dict[Any, Any], size: int) -> Latent:
     space = content.get("space")
     if not (isinstance(space, str) and space in ("w", "w+")):
         raise ValueError("space: expected 'w' or 'w+'")
+    tuning = content.get("tuning")
+    if not (tuning is None or isinstance(tuning, str)):
+        raise ValueError("tuning: expected the name of a file, or none")
     tensors = []
     for what, value in [("ws", content.get("ws")), *(("noise", value) for value in noise or ())]:
         tensor = _checked_tensor(value, what, size)
@@ -234,7 +290,42 @@ def _checked(content: dict[Any, Any], size: int) -> Latent:
         network=network,
         noise=None if noise is None else tuple(tensors[1:]),
         names=tuple(names),
+        tuning=tuning,
+        alignment=_checked_alignment(content.get("alignment", [])),
     )
+
+
+def _checked_alignment(value: object) -> tuple[Alignment, ...]:
+    """Return a loaded list of alignments.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if not isinstance(value, list):
+        raise ValueError("alignment: expected a list")
+    found = []
+    for entry in value:
+        if not isinstance(entry, dict):
+            raise ValueError("alignment: expected a photo, a size and four corners a row")
+        photo, size, quad = entry.get("photo"), entry.get("size"), entry.get("quad")
+        if not isinstance(photo, str):
+            raise ValueError("alignment: expected the name of a photo")
+        corners = quad if isinstance(quad, list) else [None]
+        numbers = [_numbers(corner) for corner in corners]
+        width_height = _numbers(size)
+        if not all(type(side) is int for side in width_height):
+            raise ValueError("alignment: expected a size in whole pixels")
+        found.append(Alignment(photo, cast(tuple[int, int], width_height), tuple(numbers)))
+    return tuple(found)
+
+
+def _numbers(value: object) -> tuple[float, float]:
+    """Return a loaded list of two numbers."""
+    good = isinstance(value, list) and len(value) == 2
+    if not (good and all(type(x) in (int, float) for x in cast(list[Any], value))):
+        raise ValueError("alignment: expected four corners and a size, of two numbers each")
+    first, second = cast(list[float], value)
+    return first, second
 
 
 def _checked_tensor(value: object, what: str, size: int) -> Tensor:
@@ -314,6 +405,12 @@ def check_noise(
         raise GaneditError(
             f"{name}: its noise maps do not fit {network}; use the generator it was made with"
         )
+
+
+def _is_file_name(text: str) -> bool:
+    """Return whether ``text`` names a file of the same folder, on any system."""
+    plain = 0 < len(text) <= _LONGEST_NAME and text.isprintable()
+    return plain and text not in (".", "..") and not set(text) & set('/\\:*?"<>|')
 
 
 def _short(fingerprint: str) -> str:

@@ -2,6 +2,16 @@
 
 from ganedit.metrics.clay import clay_frechet
 from ganedit.metrics.distribution import frechet_distance, kernel_distance
-from ganedit.metrics.reconstruction import psnr
+from ganedit.metrics.identity import IDENTITY, identity_errors
+from ganedit.metrics.reconstruction import mse, psnr, ssim
 
-__all__ = ["clay_frechet", "frechet_distance", "kernel_distance", "psnr"]
+__all__ = [
+    "IDENTITY",
+    "clay_frechet",
+    "frechet_distance",
+    "identity_errors",
+    "kernel_distance",
+    "mse",
+    "psnr",
+    "ssim",
+]

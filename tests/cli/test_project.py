@@ -2,6 +2,7 @@ import inspect
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from torch import nn
 import ganedit.inversion
 from ganedit.checkpoints import save_network
 from ganedit.cli.project import project as command
+from ganedit.data.clayheads import render, sample_factors
 from ganedit.features import VGG16
 from ganedit.features.vgg import LPIPS_LAYERS
 from ganedit.generators import StyleGAN2Generator
-from ganedit.io import load_latent, read_image, to_square, write_image
+from ganedit.io import Latent, load_latent, read_image, save_latent, to_square, write_image
 from ganedit.losses import PerceptualDistance
 from tests.conftest import make_generator
 
@@ -201,7 +203,9 @@ def test_one_bad_photo_among_several_stops_before_any_work(
 
 def test_photos_that_cannot_be_read(fails, options, quick, photo, tmp_path):
     assert "absent.jpg" in fails("project", photo, tmp_path / "absent.jpg", *options)
-    assert "folder" in fails("project", tmp_path, *options)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "no pictures in this folder" in fails("project", empty, *options)
     cut = tmp_path / "cut.png"
     cut.write_bytes(photo.read_bytes()[:-40])
     assert "cut.png" in fails("project", cut, *options)
@@ -296,10 +300,72 @@ def test_networks_that_cannot_be_used(fails, quick, photo, class_network_path):
         ["--max-seconds", "nan"],
         ["--pixel-weight", "inf"],
         ["--seed", "-1"],
+        ["--init", "encodr"],
+        ["--init", "seed:1-3"],
+        ["--init", "seed:x"],
+        ["--two-stage", "--no-optimize-noise"],
+        ["--batch", "0"],
     ],
 )
 def test_usage_errors(fails, photo, arguments):
     fails("project", photo, *arguments, code=2)
+
+
+@pytest.mark.parametrize("init", ["search", "mean", "seed:3"])
+def test_starts(run, photo, options, quick, init):
+    result = run("project", photo, *options, "--init", init)
+    assert result.exit_code == 0, result.output
+    assert json.loads(Path("out/run.json").read_text())["start"] == init
+
+
+def test_a_latent_is_a_start_for_the_photos_that_it_names(run, fails, photo, options, quick):
+    assert run("project", photo, *options, "--out", "first").exit_code == 0
+    arguments = ["project", photo, *options[:-1], "1"]
+    assert run(*arguments, "--init", "first/photo.pt").exit_code == 0
+    before, after = (load_latent(f"{folder}/photo.pt") for folder in ("first", "out"))
+    assert torch.equal(before.ws, after.ws)
+    assert all(torch.equal(a, b) for a, b in zip(before.noise, after.noise, strict=True))
+    pair = Latent(before.ws.repeat(2, 1, 1), "w+", before.fingerprint, before.network)
+    save_latent("pair.pt", replace(pair, names=("photo", "other")))
+    assert run(*arguments, "--init", "pair.pt").exit_code == 0
+    save_latent("pair.pt", replace(pair, names=("one", "other")))
+    assert "none of the name photo" in fails(*arguments, "--init", "pair.pt")
+    assert "no such file" in fails(*arguments, "--init", "absent.pt")
+
+
+def test_an_encoder_that_is_not_at_hand(fails, run, photo, options, quick, other_network_path):
+    assert "train-encoder" in fails("project", photo, *options, "--init", "encoder")
+    assert run("project", photo, *options).exit_code == 0
+    message = fails(
+        "project",
+        photo,
+        "--network",
+        other_network_path,
+        "--device",
+        "cpu",
+        "--init",
+        "out/photo.pt",
+    )
+    assert "belongs to another generator" in message
+
+
+def test_the_clay_encoder_is_where_projection_starts(run, tmp_path):
+    image = render(sample_factors([2**30 + 5])).image
+    write_image(tmp_path / "head.png", image)
+    result = run("project", tmp_path / "head.png", "--steps", "2", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    record = json.loads(Path("out/run.json").read_text())
+    assert record["start"].startswith("encoder ")
+    assert record["results"][0]["distance"] < 0.5
+
+
+def test_a_mask_hides_a_part(run, fails, photo, options, quick):
+    half = torch.ones(1, 3, 16, 16)
+    half[..., :8] = -1
+    write_image("mask.png", half)
+    assert run("project", photo, *options, "--mask", "mask.png").exit_code == 0
+    write_image("mask.png", -torch.ones(1, 3, 16, 16))
+    assert "black all over" in fails("project", photo, *options, "--mask", "mask.png")
 
 
 def test_no_photo_is_a_usage_error(fails):

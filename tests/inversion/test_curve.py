@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ganedit.inversion import draw_loss_curve
+from ganedit.inversion import draw_curves, draw_loss_curve
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,11 @@ def test_the_curve_falls_from_left_to_right():
     left = rows[:, 100:150][blue[:, 100:150]].mean()
     right = rows[:, 850:900][blue[:, 850:900]].mean()
     assert left < 150 < 400 < right
+
+
+def test_several_curves_lie_in_one_picture():
+    curves = {name: [(x, k / x) for x in range(1, 200)] for k, name in enumerate("abcd", start=1)}
+    picture = draw_curves(curves, title="title", below="seconds")
+    assert picture.shape == (1, 3, 540, 960)
+    flat = draw_curves({"a": [(1.0, 1.0)]}, title="", below="")
+    assert flat.max() == 1

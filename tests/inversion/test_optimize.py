@@ -239,6 +239,11 @@ def test_faulty_arguments(generator, planted, perceptual):
     assert "steps" in message(steps=0)
     assert "seeds: expected 4, got 1" in message(seeds=[0])
     assert "max_seconds" in message(max_seconds=0)
+    assert "initial: expected" in message(initial=planted[0][:2])
+    assert "initial: expected" in message(initial=planted[0][:, :1])
+    assert "mask: expected [4 or 1, 1, 16, 16]" in message(mask=torch.ones(4, 16, 16))
+    assert "mask: expected values" in message(mask=torch.full((1, 1, 16, 16), 2.0))
+    assert "two_stage" in message(two_stage=True, optimize_noise=False)
 
 
 def test_networks_that_cannot_be_projected_into(planted, perceptual):
@@ -279,3 +284,79 @@ def test_auto_takes_the_clay_space_only_where_it_belongs(generator):
     assert choose("clay", {}) == "clay"
     assert choose("x.safetensors", {"perceptual": "clay"}) == "clay"
     assert choose("x.safetensors", {}) == "lpips"
+
+
+@pytest.mark.parametrize("space", ["w", "w+"])
+def test_a_given_start_is_where_the_search_begins(generator, planted, perceptual, space):
+    settings = {"perceptual": perceptual, "steps": 1, "optimize_noise": False, "space": space}
+    found = project(named(generator), planted[1], initial=planted[0], **settings)
+    torch.testing.assert_close(found.ws, planted[0])
+    assert found.history.max() < 1e-6
+    one = project(named(generator), planted[1], initial=planted[0][:1], **settings)
+    torch.testing.assert_close(one.ws, planted[0][:1].expand(4, -1, -1))
+
+
+def test_a_latent_brings_its_noise_maps(generator, planted, perceptual):
+    settings = {"perceptual": perceptual, "steps": 30}
+    before = project(named(generator), planted[1], **settings)
+    latent = before.latent(named(generator))
+    after = project(named(generator), planted[1], initial=latent, **settings)
+    assert torch.equal(after.history[0], before.history.amin(dim=0))
+    assert bool((after.history.amin(dim=0) <= before.history.amin(dim=0)).all())
+    other = Network(generator, "other", "sha256:1", {})
+    with pytest.raises(GaneditError, match="belongs to another generator"):
+        project(other, planted[1], initial=latent, **settings)
+
+
+def test_what_a_mask_hides_changes_nothing_and_the_rest_is_met(generator, planted, perceptual):
+    mask = torch.ones(1, 1, 16, 16)
+    mask[..., 10:] = 0
+    settings = {"perceptual": perceptual, "steps": 60, "optimize_noise": False, "mask": mask}
+    found = project(named(generator), planted[1], **settings)
+    scribbled = torch.where(mask > 0, planted[1], torch.ones(1))
+    again = project(named(generator), scribbled, **settings)
+    assert torch.equal(found.ws, again.ws)
+    error = (again.images - planted[1]).square()[..., :10].mean(dim=(1, 2, 3))
+    assert (error / planted[1].var(dim=(1, 2, 3))).max() < 0.05
+    assert ((again.images - scribbled).square()[..., 10:].mean(dim=(1, 2, 3)) > error).all()
+
+
+def test_a_mask_of_ones_is_no_mask(generator, planted, perceptual):
+    settings = {"perceptual": perceptual, "steps": 5}
+    free = project(named(generator), planted[1], **settings)
+    masked = project(named(generator), planted[1], mask=torch.ones(4, 1, 16, 16), **settings)
+    torch.testing.assert_close(free.history, masked.history)
+
+
+def test_two_stages_move_latents_first_and_noise_maps_afterwards(generator, planted, perceptual):
+    schedule = optimize._Schedule(2, steps=10, patience=100, staged=True)
+    moving = []
+    while not schedule.finished:
+        moving.append([bool(x.all()) for x in schedule.moving()])
+        schedule.advance(torch.tensor([1.0, 1.0]))
+    assert moving == [[True, False]] * 5 + [[False, True]] * 5
+    settings = {"perceptual": perceptual, "steps": 40, "patience": 100, "noise_regularization": 0.0}
+    found = project(named(generator), planted[1], two_stage=True, **settings)
+    half = optimize._Schedule(4, steps=40, patience=100)
+    assert bool((found.history[21:].amin(dim=0) <= found.history[20]).all())
+    assert half.moving()[0].min() == half.moving()[1].min() == 1
+    stuck = optimize._Schedule(1, steps=100, patience=1, staged=True)
+    places = []
+    for _ in range(4):
+        stuck.advance(torch.tensor([1.0]))
+        places.append(round(float(stuck.position), 2))
+    assert places == [0.01, 0.5, 0.75, 1]
+
+
+def test_the_distance_from_the_average_is_told_in_typical_distances(generator, perceptual):
+    z = torch.randn(500, 16, generator=torch.Generator().manual_seed(3))
+    ws = generator.map(z)
+    far = project(
+        named(generator),
+        generator.synthesize(ws),
+        perceptual=perceptual,
+        steps=1,
+        initial=ws,
+        optimize_noise=False,
+    )
+    assert far.deviation.square().mean().sqrt() == pytest.approx(1, abs=0.1)

@@ -1,4 +1,5 @@
 import io
+import math
 import os
 import pickle
 import zipfile
@@ -9,7 +10,17 @@ import pytest
 import torch
 
 from ganedit.errors import GaneditError
-from ganedit.io import Latent, check_file_size, check_latent, latents, load_latent, save_latent
+from ganedit.io import (
+    Alignment,
+    Latent,
+    check_file_size,
+    check_latent,
+    latents,
+    load_latent,
+    save_latent,
+)
+
+CORNERS = ((1.5, 2.0), (1.0, 40.5), (39.0, 41.0), (40.0, -3.0))
 
 
 @pytest.fixture
@@ -21,6 +32,8 @@ def latent() -> Latent:
         network="clay",
         noise=(torch.randn(2, 1, 4, 4), torch.randn(1, 1, 8, 8)),
         names=("ann", "bo"),
+        tuning="ann_tuning.safetensors",
+        alignment=(Alignment("a b.jpg", (64, 48), CORNERS), Alignment("c.png", (9, 8), CORNERS)),
     )
 
 
@@ -48,7 +61,8 @@ def test_a_latent_survives_the_round_trip_to_the_bit(tmp_path, latent):
 
 
 def test_a_row_is_saved_without_its_neighbours(tmp_path, latent):
-    big = replace(latent, ws=torch.randn(2, 6, 16).repeat(500, 1, 1), noise=None, names=())
+    many = torch.randn(2, 6, 16).repeat(500, 1, 1)
+    big = replace(latent, ws=many, noise=None, names=(), alignment=())
     save_latent(tmp_path / "a.pt", big.row(3))
     assert (tmp_path / "a.pt").stat().st_size < 5000
 
@@ -56,7 +70,9 @@ def test_a_row_is_saved_without_its_neighbours(tmp_path, latent):
 def test_the_file_is_the_documented_dict(tmp_path, latent):
     save_latent(tmp_path / "a.pt", latent)
     content = torch.load(tmp_path / "a.pt", weights_only=True)  # noqa: TID251 - checks the format
-    assert set(content) == {"format", "version", "ws", "space", "generator", "noise", "names"}
+    always = {"format", "version", "ws", "space", "generator", "noise", "names"}
+    assert set(content) == always | {"tuning", "alignment"}
+    assert content["alignment"][1]["quad"] == [list(corner) for corner in CORNERS]
     assert content["generator"] == {"fingerprint": "sha256:abc", "network": "clay"}
 
 
@@ -106,6 +122,11 @@ def bad_cases(latent: Latent) -> dict[str, tuple[bytes, str]]:
     np.savez(npz, w=latent.ws.numpy())
     big = torch.zeros(1, 1, 32, 32)
     wide = torch.zeros(1).expand(10**5, 10**5, 16)
+
+    def aligned(**changes: object) -> bytes:
+        entry = {"photo": "a.png", "size": [9, 8], "quad": [list(xy) for xy in CORNERS]} | changes
+        return stored(latent, alignment=[entry, entry])
+
     return {
         "empty": (b"", "empty"),
         "text": (b"hello", "not a latent"),
@@ -136,6 +157,27 @@ def bad_cases(latent: Latent) -> dict[str, tuple[bytes, str]]:
         "true version": (stored(latent, version=True), "version is unknown"),
         "huge version": (stored(latent, version=10**9), "version is unknown"),
         "tensor space": (stored(latent, space=torch.ones(2, 2)), "space"),
+        "tuning": (stored(latent, tuning=["a"]), "tuning"),
+        "tuning elsewhere": (stored(latent, tuning="../a.safetensors"), "tuning"),
+        "tuning upstairs": (stored(latent, tuning=".."), "tuning"),
+        "tuning in lines": (stored(latent, tuning="a\nb"), "tuning"),
+        "alignment": (stored(latent, alignment="a"), "alignment: expected a list"),
+        "one alignment": (stored(latent, alignment=[{}]), "alignment"),
+        "alignment of text": (stored(latent, alignment=["a", "b"]), "alignment"),
+        "no photo": (aligned(photo=3), "alignment.*photo"),
+        "no photo's name": (aligned(photo=""), "alignment.*photo"),
+        "photo in lines": (aligned(photo="a\nb"), "alignment.*photo"),
+        "no size": (aligned(size=None), "alignment"),
+        "empty photo": (aligned(size=[0, 8]), "alignment.*width and height"),
+        "half a pixel": (aligned(size=[9.5, 8]), "alignment.*whole pixels"),
+        "three corners": (aligned(quad=[[0, 0]] * 3), "alignment.*four corners"),
+        "long corners": (aligned(quad=[[0, 0, 0]] * 4), "alignment"),
+        "no corners": (aligned(quad={}), "alignment"),
+        "text corners": (aligned(quad=[["0", "0"]] * 4), "alignment"),
+        "true corners": (aligned(quad=[[True, 0]] * 4), "alignment"),
+        "endless corner": (aligned(quad=[[0, math.inf]] * 4), "alignment.*not finite"),
+        "far corner": (aligned(quad=[[0, 1e300]] * 4), "alignment.*far outside"),
+        "endless integer": (aligned(quad=[[0, 10**400]] * 4), "alignment"),
         "too large a number": (stored(latent, ws=latent.ws.double() + 1e300), "infinite"),
     }
 
@@ -184,6 +226,16 @@ def test_wrong_fields_are_programming_errors(latent):
         replace(latent, ws=latent.ws.double())
     with pytest.raises(ValueError, match="names"):
         replace(latent, names=("only one",))
+    with pytest.raises(ValueError, match="alignment"):
+        replace(latent, alignment=latent.alignment[:1])
+    with pytest.raises(ValueError, match="tuning"):
+        replace(latent, tuning="")
+
+
+def test_files_from_before_tuning_and_alignment_are_read(tmp_path, latent):
+    (tmp_path / "a.pt").write_bytes(stored(latent))
+    loaded = load_latent(tmp_path / "a.pt")
+    assert (loaded.tuning, loaded.alignment) == (None, ())
 
 
 def test_what_could_not_be_read_is_not_written(tmp_path, latent, monkeypatch):
@@ -210,6 +262,8 @@ def test_noise_maps_of_another_generator_are_refused(latent):
 def test_rows_are_views(latent):
     part = latent.rows(1, 2)
     assert part.names == ("bo",)
+    assert part.alignment == latent.alignment[1:]
+    assert part.tuning == latent.tuning
     assert part.ws.data_ptr() == latent.ws[1:].data_ptr()
     assert torch.equal(part.noise[0], latent.noise[0][1:])
     assert part.noise[1] is latent.noise[1]

@@ -1,0 +1,36 @@
+"""Whether two clay heads are the same person, as the clay world's feature network reads them."""
+
+from torch import Tensor
+
+from ganedit.data.clayheads.factors import FACTORS
+from ganedit.features.clay import ClayFeatures
+
+IDENTITY = (
+    "skin_tone",
+    "head_width",
+    "head_height",
+    "jaw",
+    "nose_size",
+    "nose_width",
+    "eye_size",
+    "eye_spacing",
+    "iris",
+    "lips",
+    "hair_colour",
+)
+"""Factors that stay with a person; pose, light, expression, clothes and age do not."""
+
+
+def identity_errors(features: ClayFeatures, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """Return how far each factor of `IDENTITY` is off, as a part of its range, [N] each.
+
+    Both pictures are read by the network, so that its own errors cancel as far as they are alike.
+
+    Args:
+        features: The network.
+        images: Clay heads, [N, 3, H, W] in [-1, 1].
+        targets: The same people, [N, 3, H, W].
+    """
+    difference = (features.predict(images).factors - features.predict(targets).factors).abs()
+    columns = [(index, factor) for index, factor in enumerate(FACTORS) if factor.name in IDENTITY]
+    return {f.name: difference[:, index] / (f.high - f.low) for index, f in columns}

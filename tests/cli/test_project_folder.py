@@ -1,0 +1,145 @@
+"""Folders of photos: what is found, what fails, and going on after a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from ganedit.io import load_latent, write_image
+
+
+@pytest.fixture
+def folder(tmp_path, generator):
+    """Six pictures, one of them in a subfolder and one without suffix, a text and a broken one."""
+    place = tmp_path / "photos"
+    z = torch.randn(6, 16, generator=torch.Generator().manual_seed(9))
+    images = generator.synthesize(generator.map(z)).clamp(-1, 1)
+    for index, image in enumerate(images):
+        write_image(place / f"p{index}.png", image[None])
+    (place / "sub").mkdir()
+    (place / "p4.png").rename(place / "sub" / "p0.png")
+    (place / "p5.png").rename(place / "no suffix")
+    (place / "notes.txt").write_text("no picture")
+    (place / ".hidden.png").write_bytes(b"hidden")
+    (place / "broken.jpg").write_bytes(b"no picture")
+    return place
+
+
+@pytest.fixture
+def options(network_path):
+    return ("--network", network_path, "--device", "cpu", "--steps", 3, "--loss", "pixel")
+
+
+NAMES = ["no suffix", "p0", "p1", "p2", "p3", "sub/p0"]
+
+
+def record():
+    return json.loads(Path("out/run.json").read_text())
+
+
+def test_a_folder_is_projected_and_what_failed_is_told(run, folder, options):
+    result = run("project", folder, *options, "--batch", 4)
+    assert result.exit_code == 1
+    assert "1 of 7 photos failed" in result.stderr.splitlines()[-1]
+    assert "broken.jpg" in result.stderr.splitlines()[-1]
+    assert [one["name"] for one in record()["results"]] == NAMES
+    (failed,) = record()["failed"]
+    assert failed["name"] == "broken"
+    for name in NAMES:
+        assert load_latent(f"out/{name}.pt").names == (name,)
+        assert Path(f"out/{name}-comparison.png").is_file()
+    assert not [path for path in Path("out").iterdir() if path.name.startswith(".")]
+
+
+def test_a_second_run_does_only_what_is_new(run, folder, options, generator):
+    (folder / "broken.jpg").unlink()
+    assert run("project", folder, *options).exit_code == 0
+    before = {name: Path(f"out/{name}.pt").stat().st_mtime_ns for name in NAMES}
+    write_image(folder / "p2.png", torch.zeros(1, 3, 16, 16))
+    write_image(folder / "new.png", torch.zeros(1, 3, 16, 16))
+    Path("out/p3-loss.png").unlink()
+    again = run("project", folder, *options)
+    assert again.exit_code == 0, again.output
+    assert "4 of 7 photos are done already" in again.stderr
+    changed = [n for n in NAMES if Path(f"out/{n}.pt").stat().st_mtime_ns != before[n]]
+    assert changed == ["p2", "p3"]
+    assert [one["name"] for one in record()["results"]] == ["new", *NAMES]
+    more = run("project", folder, *options, "--space", "w")
+    assert "done already" not in more.stderr
+    assert load_latent("out/p0.pt").space == "w"
+
+
+def test_neither_order_nor_batch_changes_a_result(run, folder, options):
+    run("project", folder, *options, "--out", "a", "--batch", 1)
+    run("project", folder, *options, "--out", "b", "--batch", 4)
+    for path in sorted(folder.rglob("*.png"), reverse=True):
+        path.rename(path.with_name(f"z{9 - int(path.stem[1:])}.png")) if path.stem[0] == "p" else 0
+    run("project", folder, *options, "--out", "c", "--batch", 3)
+    for name, other in [("p0", "z9"), ("p3", "z6"), ("sub/p0", "sub/z9")]:
+        first, second, third = (
+            load_latent(path).ws for path in (f"a/{name}.pt", f"b/{name}.pt", f"c/{other}.pt")
+        )
+        torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(first, third, rtol=1e-3, atol=1e-3)
+
+
+def test_photos_of_one_stem_keep_their_suffixes(run, folder, options):
+    for path in ("broken.jpg", "p0.png", "no suffix"):
+        (folder / path).unlink()
+    write_image(folder / "p1.jpg", torch.zeros(1, 3, 16, 16))
+    assert run("project", folder, *options).exit_code == 0
+    names = [one["name"] for one in record()["results"]]
+    assert names == ["p1.jpg", "p1.png", "p2", "p3", "sub/p0"]
+
+
+def test_results_inside_the_folder_are_no_photos(run, folder, options):
+    (folder / "broken.jpg").unlink()
+    for _ in range(2):
+        assert run("project", folder, *options, "--out", folder / "out").exit_code == 0
+    assert len(json.loads((folder / "out" / "run.json").read_text())["results"]) == 6
+
+
+def test_a_file_of_others_stops_before_any_work(fails, folder, options):
+    Path("out").mkdir()
+    Path("out/p1.png").write_text("mine")
+    assert "out/p1.png: not written by ganedit" in fails("project", folder, *options)
+    assert [path.name for path in Path("out").iterdir()] == ["p1.png"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="kills a process")
+def test_killed_twice_and_started_again_each_photo_is_done_once(
+    tmp_path, folder, network_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, "-m", "ganedit", "project", str(folder), "--network"]
+    command += [str(network_path), "--device", "cpu", "--loss", "pixel", "--batch", "1"]
+    command += ["--steps", "60"]
+    state = Path("out/.ganedit-done")
+    seen = []
+    for wanted in (1, 3):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            if state.exists() and len(state.read_text().splitlines()) >= wanted:
+                break
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        seen.append([json.loads(line)["name"] for line in state.read_text().splitlines()])
+    kept = {name: Path(f"out/{name}.pt").stat().st_mtime_ns for name in seen[-1]}
+    last = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert last.returncode == 1, last.stderr
+    assert "1 of 7 photos failed" in last.stderr
+    assert f"{len(kept)} of 7 photos are done already" in last.stderr
+    assert seen[0] == seen[1][: len(seen[0])]
+    assert len(set(seen[1])) == len(seen[1])
+    assert [one["name"] for one in record()["results"]] == NAMES
+    assert {name: Path(f"out/{name}.pt").stat().st_mtime_ns for name in kept} == kept
