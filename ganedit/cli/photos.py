@@ -24,10 +24,12 @@ class Photo:
     Attributes:
         path: Where it is, as the user typed it or as it was found.
         name: Of its results, relative to their folder and without suffix: ``anna``, ``2019/anna``.
+        face: Which face of it, 1 is the largest; None leaves that to the run.
     """
 
     path: str
     name: str
+    face: str | None = None
 
 
 def list_photos(

@@ -168,14 +168,17 @@ def test_forged_files_are_refused_in_one_line(path, case):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"hello, I am no tuning", None])
+@pytest.mark.parametrize("content", [b"hello, I am no tuning", None])
 def test_other_files_are_refused_in_one_line(path, network_path, content):
     path.write_bytes(network_path.read_bytes() if content is None else content)
     with pytest.raises(GaneditError, match="not a tuning") as caught:
         load_tuning(path)
     assert "\n" not in str(caught.value)
+    path.write_bytes(b"")
+    with pytest.raises(GaneditError, match="is empty"):
+        load_tuning(path)
     path.unlink()
-    with pytest.raises(GaneditError, match="cannot be read"):
+    with pytest.raises(GaneditError, match="no such file"):
         load_tuning(path)
 
 

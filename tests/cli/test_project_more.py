@@ -11,6 +11,7 @@ from ganedit.checkpoints.tuning import apply_tuning, load_tuning
 from ganedit.data.alignment import crop_quad
 from ganedit.data.clayheads import render, sample_factors
 from ganedit.io import load_latent, read_image, write_image
+from ganedit.metrics import psnr
 
 
 @pytest.fixture
@@ -51,10 +52,47 @@ def test_tuning_comes_closer(run, photos, options):
     assert distances[1] < distances[0]
 
 
-def test_rank_and_face_need_what_they_are_for(fails, photos, options):
-    assert "--tune" in fails("project", photos[0], *options, "--rank", 4, code=2)
+def test_a_shared_tuning_draws_all_photos_and_goes_with_all_latents(
+    run, photos, options, network_path
+):
+    tuning = ("--tune", "--shared", "--tune-steps", 8, "--locality-weight", 0.1)
+    result = run("project", *photos, *options, *tuning, "--batch", 1)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.split().count("out/shared-tuning.safetensors") == 1
+    tuned = apply_tuning(
+        load_network(network_path, device="cpu"), load_tuning("out/shared-tuning.safetensors")
+    ).generator
+    record = json.loads(Path("out/run.json").read_text())
+    for row, name in enumerate("ab"):
+        latent = load_latent(f"out/{name}.pt")
+        assert latent.tuning == "shared-tuning.safetensors"
+        image = tuned.synthesize(latent.ws, noise=latent.noise).clamp(-1, 1)
+        assert (image - read_image(f"out/{name}.png")).abs().max() < 1 / 127
+        error = psnr(image, read_image(f"out/{name}-target.png"))
+        assert float(error) == pytest.approx(record["results"][row]["psnr"], abs=0.1)
+    assert run("interpolate", "out/a.pt", "out/b.pt", "--frames", 2, "--out", "way").exit_code == 0
+
+
+def test_tuning_stops_at_the_distance_that_is_asked_for(run, photos, options):
+    for stop, out in ((1e6, "soon"), (0, "late")):
+        given = ("--tune", "--tune-steps", 4, "--tune-stop", stop, "--out", out)
+        assert run("project", photos[0], *options, *given).exit_code == 0
+    soon, late = (load_tuning(f"{out}/a-tuning.safetensors").factors for out in ("soon", "late"))
+    assert all(float(x.abs().max()) == 0 for (x,) in soon.values())
+    assert any(float(x.abs().max()) > 0 for (x,) in late.values())
+
+
+def test_options_need_what_they_are_for(fails, tmp_path, photos, options):
+    for option in ("--rank", "--tune-steps", "--tune-stop", "--locality-weight"):
+        assert "--tune" in fails("project", photos[0], *options, option, 4, code=2)
+    assert "--tune" in fails("project", photos[0], *options, "--shared", code=2)
+    told = fails("project", photos[0], *options, "--tune", "--tune-stop", "nan", code=2)
+    assert "--tune-stop" in told
+    assert "folders" in fails("project", tmp_path, *options, "--tune", "--shared", code=2)
     assert "--align" in fails("project", photos[0], *options, "--face", 2, code=2)
-    assert "--face" in fails("project", photos[0], *options, "--face", "all", code=2)
+    assert "--align" in fails("project", photos[0], *options, "--face", "all", code=2)
+    told = fails("project", photos[0], *options, "--align", "clay", "--face", "x", code=2)
+    assert "--face" in told
 
 
 def test_a_face_in_a_larger_photo_is_cropped_and_its_place_is_kept(
@@ -80,5 +118,9 @@ def test_a_face_in_a_larger_photo_is_cropped_and_its_place_is_kept(
     (other,) = load_latent("out/scene.pt").alignment
     assert torch.tensor(other.quad).mean(dim=0)[0] < 30
     assert "no face 3" in fails(*arguments, "--face", 3)
+    assert run(*arguments, "--face", "all", "--out", "all").exit_code == 0
+    first, second = (load_latent(f"all/scene-{face}.pt").alignment[0].quad for face in (1, 2))
+    assert torch.allclose(torch.tensor(first), quad)
+    assert torch.tensor(second).mean(dim=0)[0] < 30
     Path("faces.json").write_text("[]")
     assert "no face found" in fails(*arguments)

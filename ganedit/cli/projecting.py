@@ -1,0 +1,483 @@
+"""What ``ganedit project`` does with photos: they are read, projected and written in batches."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganedit.cli import console
+from ganedit.cli.crops import Crops
+from ganedit.cli.photos import Photo, read_batches
+from ganedit.cli.results import write_photo
+from ganedit.cli.starts import Start
+from ganedit.errors import GaneditError
+from ganedit.progress import OnStep
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganedit.checkpoints import Network
+    from ganedit.inversion import Projection
+    from ganedit.io import DoneList, Latent, OutputFolder
+    from ganedit.losses import PerceptualDistance
+
+TUNING_SUFFIX = "-tuning.safetensors"
+SHARED_TUNING = f"shared{TUNING_SUFFIX}"
+_FRAMES = 150
+_LEAST_FRAME, _LARGEST_FRAME = 256, 512
+
+OnBad = Callable[[Photo, str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What is the same for all photos of a run.
+
+    Attributes:
+        model: To project into.
+        start: Where from.
+        settings: Of `ganedit.inversion.project`.
+        crops: What of the photos.
+        folder: Where to.
+        suffixes: Of a photo's results.
+        size: Photos at once.
+        lpips: To report; None where its weights are missing.
+        seed: Of every photo.
+        max_seconds: For all photos together.
+        video: Write a video of the optimisation.
+        tuning: Settings of `ganedit.inversion.tune`; None leaves the generator as it is.
+        shared: Tune one generator to all photos together.
+    """
+
+    model: "Network"
+    start: Start
+    settings: "Mapping[str, Any]"
+    crops: Crops
+    folder: "OutputFolder"
+    suffixes: tuple[str, ...]
+    size: int
+    lpips: "PerceptualDistance | None"
+    seed: int
+    max_seconds: float | None
+    video: bool
+    tuning: "Mapping[str, Any] | None"
+    shared: bool
+
+    def files(self, photo: Photo) -> list[str]:
+        """Return the names of a photo's results."""
+        return [f"{photo.name}{suffix}" for suffix in self.suffixes]
+
+    @property
+    def stages(self) -> int:
+        """How often a photo is worked on by itself: projected, and perhaps tuned to."""
+        return 1 if self.tuning is None or self.shared else 2
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a run has come to.
+
+    Attributes:
+        results: Figures of each photo.
+        paths: Files that were written.
+        failed: Name, photo and reason of each that could not be projected.
+        done: Of a folder; closed by `close`.
+    """
+
+    results: list[dict[str, Any]] = field(default_factory=list)
+    paths: list[Path] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+    done: "DoneList | None" = None
+
+    def add_failure(self, photo: Photo, reason: str) -> None:
+        """Note a photo that cannot be used."""
+        told = reason if photo.path in reason else f"{photo.path}: {reason}"
+        self.failed.append({"name": photo.name, "photo": photo.path, "reason": told})
+
+    def close(self) -> None:
+        """Remove the list of what is done, now that the run's record says it."""
+        if self.done is not None:
+            self.done.close()
+
+    def tell_failures(self) -> None:
+        """List what failed.
+
+        Raises:
+            GaneditError: Something did.
+        """
+        for one in self.failed[1:]:
+            console.warn(f"failed: {one['reason']}")
+        if self.failed:
+            count = len(self.failed) + len(self.results)
+            raise GaneditError(
+                f"{len(self.failed)} of {count} photos failed: {self.failed[0]['reason']}"
+            )
+
+
+def project_files(work: Work, photos: Sequence[Photo]) -> Outcome:
+    """Project photos that were named one by one: all can be read, or nothing is done.
+
+    Raises:
+        GaneditError: A photo cannot be used, or a result cannot be written.
+    """
+    photos = work.crops.spread(photos, on_bad=None)
+    batches = list(read_batches(photos, read=work.crops.read, size=work.size, on_bad=None))
+    names = [name for photo in photos for name in work.files(photo)]
+    work.folder.claim(names + [SHARED_TUNING] * work.shared)
+    outcome = Outcome()
+    waiting = []
+    with console.progress("Projecting") as show:
+        for index, (rows, targets) in enumerate(batches):
+            on_step = _part(show, index, len(batches) + work.shared)
+            batch = _project(work, rows, targets, len(photos), on_step)
+            if work.shared:
+                waiting.append(batch)
+                continue
+            batch = _tune_each(work, batch, len(photos), on_step)
+            outcome.results.extend(_write_batch(work, batch, outcome))
+        if work.shared:
+            on_step = _part(show, len(batches), len(batches) + 1)
+            for batch in _tune_together(work, waiting, outcome, on_step):
+                outcome.results.extend(_write_batch(work, batch, outcome))
+    return outcome
+
+
+def project_folder(work: Work, photos: Sequence[Photo], decisive: "Mapping[str, Any]") -> Outcome:
+    """Project what is not done yet; what fails is left out.
+
+    Args:
+        work: What to do.
+        photos: As they were listed.
+        decisive: All that decides a photo's result but the photo.
+
+    Raises:
+        GaneditError: A result cannot be written.
+    """
+    from ganedit.io import DoneList, photo_digest
+
+    done = DoneList(work.folder.path, settings=decisive)
+    outcome = Outcome(done=done)
+    photos = work.crops.spread(photos, on_bad=outcome.add_failure)
+    results = {p.name: done.find(p.name, Path(p.path), files=work.files(p)) for p in photos}
+    todo = [photo for photo in photos if results[photo.name] is None]
+    if len(todo) < len(photos):
+        console.note(f"{len(photos) - len(todo)} of {len(photos)} photos are done already")
+    work.folder.claim([name for photo in todo for name in work.files(photo)])
+    batches = read_batches(todo, read=work.crops.read, size=work.size, on_bad=outcome.add_failure)
+    with console.progress("Projecting", len(photos)) as show:
+        for rows, targets in batches:
+            before = sum(result is not None for result in results.values()) + len(outcome.failed)
+            digests = {photo.name: photo_digest(Path(photo.path)) for photo in rows}
+            on_step = _photos_done(show, before=before, batch=len(rows), count=len(photos))
+            for batch in _project_halves(work, rows, targets, len(todo), on_step, outcome):
+                for result in _write_batch(work, batch, outcome):
+                    digest = digests[result["name"]]
+                    results[result["name"]] = done.add({**result, "photo_sha256": digest})
+    outcome.results.extend(result for result in results.values() if result is not None)
+    return outcome
+
+
+def _photos_done(show: OnStep, *, before: int, batch: int, count: int) -> OnStep:
+    """Return what shows a batch's steps as photos done."""
+
+    def on_step(step: int, total: int, values: "Mapping[str, Any]") -> None:
+        show(before + batch * step // total, count, values)
+
+    return on_step
+
+
+class _PhotoError(GaneditError):
+    """A photo, or another of its batch, cannot be projected; the run itself can go on."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Photos that were projected together.
+
+    Attributes:
+        photos: Which.
+        targets: Their pictures, [N, 3, R, R].
+        latents: One a photo, of one row each.
+        found: What the optimisation gave; after tuning, with the tuned generators' pictures.
+        frames: Of the video, uint8.
+        tunings: Files, one a photo, that tune a generator to it.
+    """
+
+    photos: Sequence[Photo]
+    targets: "Tensor"
+    latents: "Sequence[Latent]"
+    found: "Projection"
+    frames: "Sequence[Tensor]"
+    tunings: Sequence[Path] = ()
+
+
+def _project_halves(
+    work: Work,
+    photos: Sequence[Photo],
+    targets: "Tensor",
+    count: int,
+    on_step: OnStep,
+    outcome: Outcome,
+) -> Iterator[_Batch]:
+    """Project a batch, or halves of it where it fails as a whole, down to the photo that does."""
+    import torch
+
+    try:
+        batch = _project(work, photos, targets, count, on_step)
+        yield _tune_each(work, batch, count, on_step)
+        return
+    except _PhotoError as error:
+        reason = str(error)
+    except torch.OutOfMemoryError:
+        reason = "does not fit into the memory"
+    if len(photos) == 1:
+        outcome.add_failure(photos[0], reason)
+        return
+    half = len(photos) // 2
+    for part in (slice(half), slice(half, None)):
+        yield from _project_halves(work, photos[part], targets[part], count, on_step, outcome)
+
+
+def _project(
+    work: Work, photos: Sequence[Photo], targets: "Tensor", count: int, on_step: OnStep
+) -> _Batch:
+    """Project a batch.
+
+    Args:
+        work: What to do.
+        photos: Of this batch.
+        targets: Their pictures.
+        count: Of all photos that share the time.
+        on_step: Told how far it is.
+
+    Raises:
+        _PhotoError: The photos cannot be projected.
+    """
+    from ganedit.inversion import project as find_latents
+    from ganedit.io import to_uint8
+
+    frames: list[Tensor] = []
+    show = _part(on_step, 0, work.stages)
+
+    def keep_frames(step: int, total: int, values: "Mapping[str, Tensor]") -> None:
+        show(step, total, values)
+        if work.video and (step - 1) % -(-total // _FRAMES) == 0:
+            frames.append(to_uint8(_frame_size(values["images"])))
+
+    names = [photo.name for photo in photos]
+    targets = targets.to(work.model.generator.w_avg.device)
+    try:
+        found = find_latents(
+            work.model,
+            targets,
+            initial=work.start.find(targets, names),
+            seeds=[work.seed] * len(photos),
+            max_seconds=_share(work, len(photos), count),
+            on_step=keep_frames,
+            **work.settings,
+        )
+    except GaneditError as error:
+        raise _PhotoError(str(error)) from error
+    places = work.crops.alignments
+    latent = replace(
+        found.latent(work.model, names=names),
+        alignment=tuple(places[name] for name in names if name in places),
+    )
+    latents = [latent.row(row) for row in range(len(photos))]
+    return _Batch(photos, targets, latents, found, frames)
+
+
+def _share(work: Work, photos: int, count: int) -> float | None:
+    """Return the seconds that some of the photos have to be projected, or to be tuned to."""
+    if work.max_seconds is None:
+        return None
+    return work.max_seconds * photos / count / (1 if work.tuning is None else 2)
+
+
+def _tune_each(work: Work, batch: _Batch, count: int, on_step: OnStep) -> _Batch:
+    """Tune a generator to each photo of a batch, where that is wanted."""
+    if work.tuning is None or work.shared:
+        return batch
+    started = time.monotonic()
+    tuned = []
+    for row, latent in enumerate(batch.latents):
+        name = f"{latent.names[0]}{TUNING_SUFFIX}"
+        show = _part(on_step, len(batch.latents) + row, 2 * len(batch.latents))
+        target = batch.targets[row : row + 1]
+        tuned.append(_tune(work, latent, target, name, _share(work, 1, count), show))
+    paths, images = zip(*tuned, strict=True)
+    return _redrawn(work, batch, paths, images, seconds=time.monotonic() - started)
+
+
+def _tune_together(
+    work: Work, batches: Sequence[_Batch], outcome: Outcome, on_step: OnStep
+) -> Iterator[_Batch]:
+    """Tune one generator to the photos of all batches."""
+    import torch
+
+    from ganedit.editing import stack
+
+    started = time.monotonic()
+    latent = stack([latent for batch in batches for latent in batch.latents])
+    targets = torch.cat([batch.targets for batch in batches])
+    count = len(targets)
+    path, images = _tune(work, latent, targets, SHARED_TUNING, _share(work, count, count), on_step)
+    outcome.paths.append(path)
+    seconds = (time.monotonic() - started) / count
+    for batch in batches:
+        rows, images = images.split([len(batch.photos), len(images) - len(batch.photos)])
+        taken = seconds * len(batch.photos)
+        yield _redrawn(work, batch, [path] * len(rows), rows.split(1), seconds=taken)
+
+
+def _tune(
+    work: Work,
+    latent: "Latent",
+    targets: "Tensor",
+    name: str,
+    max_seconds: float | None,
+    on_step: OnStep,
+) -> "tuple[Path, Tensor]":
+    """Tune a generator to all rows of a latent, and write the tuning.
+
+    Returns:
+        The file, and what the generator that it makes draws, [N, 3, R, R].
+    """
+    import torch
+
+    from ganedit.checkpoints import Tuning, apply_tuning, save_tuning
+    from ganedit.inversion import tune
+
+    assert work.tuning is not None
+    tuned = tune(
+        work.model,
+        latent,
+        targets,
+        perceptual=work.settings["perceptual"],
+        max_seconds=max_seconds,
+        on_step=on_step,
+        **work.tuning,
+    )
+    stored: list[Tuning] = []
+
+    def write(path: Path) -> None:
+        rank = None if work.tuning is None else work.tuning.get("rank")
+        stored.append(save_tuning(path, tuned.differences, work.model, rank=rank))
+
+    path = work.folder.write(name, write)
+    generator = apply_tuning(work.model, stored[0]).generator
+    images = []
+    with torch.no_grad():
+        for row in (latent.row(index) for index in range(len(latent))):
+            noise = None if row.noise is None else [x.to(targets.device) for x in row.noise]
+            images.append(generator.synthesize(row.ws.to(targets.device), noise=noise or "const"))
+    return path, torch.cat(images)
+
+
+def _redrawn(
+    work: Work, batch: _Batch, paths: Sequence[Path], images: "Sequence[Tensor]", *, seconds: float
+) -> _Batch:
+    """Return a batch with the tunings of its photos and what they draw.
+
+    Args:
+        work: What was done.
+        batch: As it was projected.
+        paths: The tuning file of each photo.
+        images: What it draws, [1, 3, R, R] each.
+        seconds: That the tuning took.
+    """
+    import torch
+
+    pictures = torch.cat(list(images))
+    with torch.no_grad():
+        distance = work.settings["perceptual"](pictures, batch.targets)
+    named = zip(batch.latents, paths, strict=True)
+    return replace(
+        batch,
+        latents=[replace(latent, tuning=path.name) for latent, path in named],
+        found=replace(
+            batch.found,
+            images=pictures,
+            distance=distance,
+            seconds=batch.found.seconds + seconds,
+        ),
+        tunings=[] if work.shared else list(paths),
+    )
+
+
+def _write_batch(work: Work, batch: _Batch, outcome: Outcome) -> list[dict[str, Any]]:
+    """Write the results of a batch; returns the figures of each photo."""
+    results = []
+    outcome.paths.extend(batch.tunings)
+    for row, photo in enumerate(batch.photos):
+        outcome.paths.extend(_write_photo(work.folder, batch, row))
+        facts = {"name": photo.name, "photo": photo.path, "loss": work.settings["perceptual"].name}
+        results.append(facts | _figures(batch, row, lpips=work.lpips))
+    return results
+
+
+def _write_photo(folder: "OutputFolder", batch: _Batch, row: int) -> list[Path]:
+    """Write the results of one photo but its tuning."""
+    import torch
+
+    from ganedit.inversion import draw_loss_curve
+    from ganedit.io import from_uint8, write_image, write_video
+
+    latent, found = batch.latents[row], batch.found
+    name = latent.names[0]
+    target, image = batch.targets[row : row + 1], found.images[row : row + 1]
+    curve = draw_loss_curve(
+        found.history[:, row].tolist(),
+        best_step=int(found.best_step[row]),
+        title=f"{name}: loss of each step",
+    )
+    paths = write_photo(folder, latent, target=target, image=image)
+    paths.append(folder.write(f"{name}-loss.png", partial(write_image, image=curve)))
+    if batch.frames:
+        still = _frame_size(target).cpu()
+        last = _frame_size(image).cpu()
+        moving = [from_uint8(frame[row]) for frame in batch.frames] + [last] * 15
+        pairs = (torch.cat([still, frame], dim=3) for frame in moving)
+        paths.append(folder.write(f"{name}.mp4", partial(write_video, frames=pairs)))
+    return paths
+
+
+def _frame_size(images: "Tensor") -> "Tensor":
+    """Enlarge by a whole factor to 256 pixels a side, or reduce to 512, to be watchable."""
+    from torch.nn.functional import interpolate
+
+    side = images.shape[3]
+    if side > _LARGEST_FRAME:
+        return interpolate(images, size=(_LARGEST_FRAME, _LARGEST_FRAME), mode="area")
+    return interpolate(images, scale_factor=-(-_LEAST_FRAME // side), mode="nearest")
+
+
+def _figures(batch: _Batch, row: int, *, lpips: "PerceptualDistance | None") -> dict[str, Any]:
+    """Return the figures of one photo; LPIPS is None where VGG16's weights are missing."""
+    from ganedit.metrics import psnr
+
+    found = batch.found
+    image, target = found.images[row : row + 1], batch.targets[row : row + 1]
+    return {
+        "distance": round(float(found.distance[row]), 6),
+        "lpips": None if lpips is None else round(float(lpips(image, target)), 6),
+        "psnr": round(min(float(psnr(image, target)), 99.0), 3),
+        "best_step": int(found.best_step[row]),
+        "domain_gap": round(float(found.domain_gap[row]), 3),
+        "deviation": round(float(found.deviation[row]), 3),
+        "seconds": round(found.seconds / len(batch.photos), 3),
+    }
+
+
+def _part(on_step: OnStep, index: int, count: int) -> OnStep:
+    """Return what shows one of several equal stages as its share of a whole."""
+
+    def show(step: int, total: int, values: "Mapping[str, Any]") -> None:
+        shown = dict(values)
+        if "loss" in shown:
+            shown["loss"] = values["loss"].mean()
+        on_step(index * total + step, count * total, shown)
+
+    return show
