@@ -15,7 +15,13 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ganedit.checkpoints.contents import Part, plain, text
-from ganedit.encoders import BackboneEncoder, CompactEncoder, Encoder4Editing, GradualStyleEncoder
+from ganedit.encoders import (
+    AgeEncoder,
+    BackboneEncoder,
+    CompactEncoder,
+    Encoder4Editing,
+    GradualStyleEncoder,
+)
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
 from ganedit.generators.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
@@ -35,6 +41,7 @@ ENCODERS: dict[str, type[nn.Module]] = {
     "GradualStyleEncoder": GradualStyleEncoder,
     "Encoder4Editing": Encoder4Editing,
     "BackboneEncoder": BackboneEncoder,
+    "AgeEncoder": AgeEncoder,
 }
 _REGISTRIES = {
     "generator": GENERATORS,

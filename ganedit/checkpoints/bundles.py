@@ -58,15 +58,12 @@ def recognise(value: Any) -> Contents | None:
     training = plain(opts)
     generator = None if decoder is None else generator_part(_DECODER, decoder, average)
     num_ws = _num_ws(generator, opts)
-    encoders = {
-        name: _encoder(name, networks[name], opts, num_ws=num_ws, average=average)
-        for name in _ENCODERS
-        if name in networks
-    }
+    encoders = _encoders(networks, opts, num_ws=num_ws, average=average)
+    if family == "SAM":
+        encoders = _with_age(encoders, opts)
+    read = {name for names in encoders for name in names}
     others = [
-        _described(name, tensors, opts)
-        for name, tensors in networks.items()
-        if encoders.get(name) is None
+        _described(name, tensors, opts) for name, tensors in networks.items() if name not in read
     ]
     for key, item in value.items():
         if key in _READ:
@@ -78,7 +75,7 @@ def recognise(value: Any) -> Contents | None:
     return Contents(
         family=family,
         generator=generator,
-        encoders=tuple(encoder for encoder in encoders.values() if encoder is not None),
+        encoders=tuple(encoders.values()),
         training=training,
         others=tuple(others),
     )
@@ -117,6 +114,48 @@ def _num_ws(generator: Part | None, opts: Mapping[Any, Any]) -> int:
     return 2 * int(math.log2(size)) - 2
 
 
+def _encoders(
+    networks: Mapping[str, Mapping[str, Any]],
+    opts: Mapping[Any, Any],
+    *,
+    num_ws: int,
+    average: StoredTensor | None,
+) -> dict[tuple[str, ...], StoredEncoder]:
+    """Return the encoders of a bundle by the names of the networks that each is made of."""
+    found: dict[tuple[str, ...], StoredEncoder] = {}
+    for name in _ENCODERS:
+        if name in networks:
+            encoder = _encoder(name, networks[name], opts, num_ws=num_ws, average=average)
+            if encoder is not None:
+                found[name,] = encoder
+    return found
+
+
+def _with_age(
+    encoders: dict[tuple[str, ...], StoredEncoder], opts: Mapping[Any, Any]
+) -> dict[tuple[str, ...], StoredEncoder]:
+    """Return SAM's two encoders as the one that they are together.
+
+    Its own starts from the average latent, or else from what the pretrained one finds.
+    """
+    own, other = (encoders.get((name,)) for name in _ENCODERS)
+    if own is None or own.part.config["in_channels"] != 4 or "space" in own.part.config:
+        return encoders
+    from_average = bool(opts.get("start_from_latent_avg", other is None))
+    pretrained = not from_average and bool(opts.get("start_from_encoded_w_plus", other is not None))
+    names = _ENCODERS if pretrained and other is not None else _ENCODERS[:1]
+    stored = {
+        f"{name}.{key}": tensor
+        for name in names
+        for key, tensor in encoders[name,].part.stored.items()
+    }
+    config = {"num_ws": own.part.config["num_ws"], "pretrained": pretrained}
+    part = Part("encoder", "encoder", "AgeEncoder", config, stored)
+    relative = from_average or pretrained
+    together = StoredEncoder(part, own.resolution, relative=relative, average=own.average)
+    return {names: together}
+
+
 def _encoder(
     name: str,
     state: Mapping[str, Any],
@@ -145,7 +184,6 @@ def _encoder(
         config["space"] = "w+" if "output_layer_2.0.weight" in stored else "w"
     else:
         return None
-    # SAM's own encoder starts from the other one's latents where it does not from the average.
     return StoredEncoder(
         Part(name, "encoder", architecture, config, stored),
         resolution=PYRAMID_RESOLUTION,

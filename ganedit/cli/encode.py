@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganedit.cli import console
+from ganedit.cli.editability import measure_deviation
 from ganedit.cli.options import (
     DeviceOption,
     JsonOption,
@@ -37,9 +38,18 @@ def encode(
         typer.Option(
             metavar="NAME|FILE|URL",
             help="Encoder of this generator; auto takes the one in the generator's own file (pSp,"
-            " e4e) or the embedded one.",
+            " e4e, SAM) or the embedded one.",
         ),
     ] = "auto",
+    age: Annotated[
+        int | None,
+        typer.Option(
+            metavar="YEARS",
+            min=0,
+            max=100,
+            help="For SAM's encoder: the age that the people are to have, 0 to 100.",
+        ),
+    ] = None,
     out: OutOption = Path("out"),
     overwrite: OverwriteOption = False,
     device: DeviceOption = "auto",
@@ -60,10 +70,10 @@ def encode(
     from ganedit.io import OutputFolder, read_image, to_square
 
     model = open_network(network, device=device)
-    reader = _fitting_encoder(model, encoder, device=device)
+    reader = _fitting_encoder(model, encoder, device=device, age=age)
     side = model.generator.img_resolution
     targets = torch.cat([to_square(read_image(photo), side) for photo in photos])
-    perceptual = _distance(model)
+    perceptual, measure = _distance(model), measure_deviation(model.generator)
     folder = OutputFolder(out, command="encode", overwrite=overwrite)
     folder.claim([f"{name}{suffix}" for name in names for suffix in SUFFIXES])
     results: list[dict[str, Any]] = []
@@ -71,13 +81,15 @@ def encode(
     with console.progress("Encoding", len(photos)) as show:
         for rows in torch.arange(len(photos)).split(_batch(model, reader)):
             batch = targets[rows].to(model.generator.w_avg.device)
-            latents, images, seconds = _encode(model, reader, batch)
+            latents, images, seconds = _encode(model, reader, batch, age)
+            deviations = measure(latents.ws)
             for row, index in enumerate(rows.tolist()):
                 latent = replace(latents.row(row), names=(names[index],))
                 target, image = batch[row : row + 1], images[row : row + 1]
                 paths += write_photo(folder, latent, target=target, image=image)
                 facts = {"name": names[index], "photo": photos[index], "seconds": seconds}
-                results.append(facts | _figures(image, target, perceptual))
+                figures = _figures(image, target, perceptual) | {"deviation": deviations[row]}
+                results.append(facts | figures)
             show(len(results), len(photos), {})
     record = {
         "arguments": arguments,
@@ -91,14 +103,17 @@ def encode(
     console.emit_json(record) if as_json else console.emit_paths(paths)
 
 
-def _fitting_encoder(model: "Network", source: str, *, device: str) -> "LoadedEncoder":
+def _fitting_encoder(
+    model: "Network", source: str, *, device: str, age: int | None
+) -> "LoadedEncoder":
     """Return the encoder that the user named, or the one at hand for this generator.
 
     Raises:
-        GaneditError: There is none, or it does not fit.
+        GaneditError: There is none, it does not fit, or the age does not fit it.
     """
     from ganedit.checkpoints import find_encoder
     from ganedit.inversion import check_encoder
+    from ganedit.inversion.encode import check_age
 
     found = find_encoder(model) if source == "auto" else source
     if found is None:
@@ -108,6 +123,7 @@ def _fitting_encoder(model: "Network", source: str, *, device: str) -> "LoadedEn
         )
     encoder = open_encoder(found, device=device)
     check_encoder(model, encoder)
+    check_age(encoder, age)
     return encoder
 
 
@@ -118,7 +134,7 @@ def _batch(model: "Network", encoder: "LoadedEncoder") -> int:
 
 
 def _encode(
-    model: "Network", encoder: "LoadedEncoder", targets: "Tensor"
+    model: "Network", encoder: "LoadedEncoder", targets: "Tensor", age: int | None
 ) -> "tuple[Latent, Tensor, float]":
     """Return latents, their pictures, and the seconds that both took a photo."""
     import torch
@@ -128,7 +144,7 @@ def _encode(
 
     started = time.monotonic()
     with torch.no_grad():
-        ws = find_latents(model, encoder, targets)
+        ws = find_latents(model, encoder, targets, age=age)
         images = model.generator.synthesize(ws)
     if not bool(images.isfinite().all()):
         raise GaneditError(f"{encoder.source}: the encoder gives values that are not finite")
@@ -167,6 +183,8 @@ def _report(results: list[dict[str, Any]], perceptual: "PerceptualDistance | Non
     titles = {"name": "photo", "psnr": "PSNR (dB)", "seconds": "seconds"}
     if perceptual is not None:
         titles["distance"] = f"{perceptual.name} distance"
+    if results[0]["deviation"] is not None:
+        titles["deviation"] = "from average"
     rows = [[result[key] for key in titles] for result in results]
     if len(rows) > 1:
         columns = list(zip(*rows, strict=True))[1:]

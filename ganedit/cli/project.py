@@ -193,6 +193,7 @@ def project(
     if folders and shared:
         raise typer.BadParameter("--shared is for photos that are named, not for whole folders")
 
+    from ganedit.features.arcface import find_arcface
     from ganedit.io import OutputFolder
 
     model = open_network(network, device=device)
@@ -213,6 +214,7 @@ def project(
         suffixes=suffixes,
         size=batch or batch_size(model.generator.img_resolution, model.generator.w_avg.device),
         lpips=lpips,
+        arcface=find_arcface(None, model.generator.w_avg.device),
         seed=seed,
         max_seconds=max_seconds,
         video=save_video,
@@ -346,13 +348,15 @@ def _report(results: "Sequence[Mapping[str, Any]]") -> None:
         "name": "photo",
         "distance": f"{results[0]['loss']} distance",
         "lpips": "LPIPS",
+        "identity": "identity",
         "psnr": "PSNR (dB)",
         "deviation": "from average",
         "best_step": "best step",
         "seconds": "seconds",
     }
-    if results[0]["lpips"] is None or results[0]["loss"] == "lpips":
+    if results[0]["loss"] == "lpips":
         del titles["lpips"]
+    titles = {key: title for key, title in titles.items() if results[0][key] is not None}
     rows = [[result[key] for key in titles] for result in results]
     if len(rows) > 1:
         averaged = set(titles) - {"name", "best_step"}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganedit.checkpoints import Network
+    from ganedit.features.arcface import ArcFace
     from ganedit.inversion import Projection
     from ganedit.io import DoneList, Latent, OutputFolder
     from ganedit.losses import PerceptualDistance
@@ -44,6 +45,7 @@ class Work:
         suffixes: Of a photo's results.
         size: Photos at once.
         lpips: To report; None where its weights are missing.
+        arcface: To report whether it is the same person; None where its weights are missing.
         seed: Of every photo.
         max_seconds: For all photos together.
         video: Write a video of the optimisation.
@@ -59,6 +61,7 @@ class Work:
     suffixes: tuple[str, ...]
     size: int
     lpips: "PerceptualDistance | None"
+    arcface: "ArcFace | None"
     seed: int
     max_seconds: float | None
     video: bool
@@ -414,7 +417,7 @@ def _write_batch(work: Work, batch: _Batch, outcome: Outcome) -> list[dict[str, 
     for row, photo in enumerate(batch.photos):
         outcome.paths.extend(_write_photo(work.folder, batch, row))
         facts = {"name": photo.name, "photo": photo.path, "loss": work.settings["perceptual"].name}
-        results.append(facts | _figures(batch, row, lpips=work.lpips))
+        results.append(facts | _figures(work, batch, row))
     return results
 
 
@@ -454,15 +457,19 @@ def _frame_size(images: "Tensor") -> "Tensor":
     return interpolate(images, scale_factor=-(-_LEAST_FRAME // side), mode="nearest")
 
 
-def _figures(batch: _Batch, row: int, *, lpips: "PerceptualDistance | None") -> dict[str, Any]:
-    """Return the figures of one photo; LPIPS is None where VGG16's weights are missing."""
-    from ganedit.metrics import psnr
+def _figures(work: Work, batch: _Batch, row: int) -> dict[str, Any]:
+    """Return the figures of one photo; None where weights are missing."""
+    from ganedit.metrics import identity_similarity, psnr
 
-    found = batch.found
+    found, lpips, arcface = batch.found, work.lpips, work.arcface
     image, target = found.images[row : row + 1], batch.targets[row : row + 1]
+    identity = None
+    if arcface is not None:
+        identity = round(float(identity_similarity(arcface, image, target)), 4)
     return {
         "distance": round(float(found.distance[row]), 6),
         "lpips": None if lpips is None else round(float(lpips(image, target)), 6),
+        "identity": identity,
         "psnr": round(min(float(psnr(image, target)), 99.0), 3),
         "best_step": int(found.best_step[row]),
         "domain_gap": round(float(found.domain_gap[row]), 3),

@@ -83,6 +83,10 @@ def train_encoder(
         float,
         _weight("Weight of the distance from the average latent."),
     ] = 0.002,
+    identity_weight: Annotated[
+        float,
+        _weight("Weight of pSp's identity loss, for aligned faces of people; 0: none."),
+    ] = 0.0,
     discriminator_weight: Annotated[
         float,
         _weight("Weight of e4e's latent discriminator; 0: none."),
@@ -122,6 +126,13 @@ def train_encoder(
     vgg_weights: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="torchvision's VGG16 weights; by default torch's cache."),
+    ] = None,
+    identity_weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="ArcFace's weights, model_ir_se50.pth, for that loss; by default torch's cache.",
+        ),
     ] = None,
     state_kimg: Annotated[
         float,

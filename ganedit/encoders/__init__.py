@@ -10,10 +10,13 @@ from ganedit.encoders.psp import (
     GradualStyleEncoder,
     PyramidEncoder,
 )
+from ganedit.encoders.sam import OLDEST, AgeEncoder
 
 __all__ = [
+    "OLDEST",
     "PYRAMID_RESOLUTION",
     "PYRAMID_WIDTH",
+    "AgeEncoder",
     "BackboneEncoder",
     "CompactEncoder",
     "Encoder4Editing",

@@ -1,9 +1,8 @@
 """The encoders of pSp and e4e, on an IR-SE50 backbone.
 
 pSp is Richardson et al. 2021, "Encoding in Style"; e4e is Tov et al. 2021, "Designing an Encoder
-for StyleGAN Image Manipulation"; the backbone is ArcFace's residual network (Deng et al. 2019) with
-squeeze and excitation. Parameter names and shapes are those of the official releases, so the
-``encoder.*`` part of their bundles loads as it is.
+for StyleGAN Image Manipulation". Parameter names and shapes are those of the official releases, so
+the ``encoder.*`` part of their bundles loads as it is.
 
 All take pictures of 256x256 pixels in [-1, 1] and return latents relative to the average latent.
 """
@@ -15,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganedit.features.ir_se import IRSE50
 from ganedit.generators.stylegan2 import FullyConnected
 
 PYRAMID_RESOLUTION = 256
@@ -23,56 +23,9 @@ PYRAMID_RESOLUTION = 256
 PYRAMID_WIDTH = 512
 """Length of the latents that they return."""
 
-# Depth and number of units of each stage of IR-SE50; the first unit of a stage halves the size.
-_STAGES = ((64, 3), (128, 4), (256, 14), (512, 3))
 # Units after which the pyramid reads the backbone: 64x64, 32x32 and 16x16 for a 256-pixel input.
 _TAPS = (6, 20, 23)
 _COARSE, _MIDDLE = 3, 7  # first style that reads 32x32, and first that reads 64x64
-
-
-class SqueezeExcite(nn.Module):
-    """Scales each channel by a gate computed from all channels' means (Hu et al. 2018)."""
-
-    def __init__(self, channels: int, *, reduction: int = 16) -> None:
-        """Start from torch's initial weights."""
-        super().__init__()
-        self.fc1 = nn.Conv2d(channels, channels // reduction, 1, bias=False)
-        self.fc2 = nn.Conv2d(channels // reduction, channels, 1, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return [N, C, H, W]."""
-        gate = x.mean(dim=(2, 3), keepdim=True)
-        return x * self.fc2(self.fc1(gate).relu()).sigmoid()
-
-
-class ResidualUnit(nn.Module):
-    """One IR-SE unit: normalise, convolve, activate, convolve with stride, gate, add."""
-
-    def __init__(self, in_channels: int, channels: int, *, stride: int) -> None:
-        """Build the unit; the shortcut only subsamples where the width stays the same."""
-        super().__init__()
-        self.stride = stride
-        self.shortcut_layer: nn.Sequential | None = None
-        if in_channels != channels:
-            self.shortcut_layer = nn.Sequential(
-                nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
-            )
-        self.res_layer = nn.Sequential(
-            nn.BatchNorm2d(in_channels),
-            nn.Conv2d(in_channels, channels, 3, 1, 1, bias=False),
-            nn.PReLU(channels),
-            nn.Conv2d(channels, channels, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(channels),
-            SqueezeExcite(channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return [N, channels, H / stride, W / stride]."""
-        if self.shortcut_layer is None:
-            shortcut = x[:, :, :: self.stride, :: self.stride]
-        else:
-            shortcut = self.shortcut_layer(x)
-        return self.res_layer(x) + shortcut
 
 
 class StyleHead(nn.Module):
@@ -92,34 +45,7 @@ class StyleHead(nn.Module):
         return self.linear(self.convs(x).flatten(1))
 
 
-class _Backbone(nn.Module):
-    """IR-SE50 up to its last feature map."""
-
-    def __init__(self, in_channels: int) -> None:
-        super().__init__()
-        self.input_layer = nn.Sequential(
-            nn.Conv2d(in_channels, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.PReLU(64)
-        )
-        units = []
-        width = 64
-        for channels, count in _STAGES:
-            for index in range(count):
-                units.append(ResidualUnit(width, channels, stride=2 if index == 0 else 1))
-                width = channels
-        self.body = nn.Sequential(*units)
-
-    def features(self, images: Tensor, taps: tuple[int, ...]) -> list[Tensor]:
-        """Return the feature maps after some units."""
-        x = self.input_layer(images.contiguous(memory_format=torch.channels_last))
-        maps = []
-        for index, unit in enumerate(self.body):
-            x = unit(x)
-            if index in taps:
-                maps.append(x)
-        return maps
-
-
-class PyramidEncoder(_Backbone):
+class PyramidEncoder(IRSE50):
     """What pSp and e4e share: a feature pyramid, and one head a style."""
 
     def __init__(self, *, num_ws: int, in_channels: int = 3) -> None:
@@ -182,7 +108,7 @@ class Encoder4Editing(PyramidEncoder):
         return torch.cat([first, first + offsets], dim=1)
 
 
-class BackboneEncoder(_Backbone):
+class BackboneEncoder(IRSE50):
     """The simpler encoders of the pSp paper: the last feature map to one latent, or to all."""
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from ganedit.metrics.clay import clay_frechet
 from ganedit.metrics.distribution import frechet_distance, kernel_distance
-from ganedit.metrics.identity import IDENTITY, identity_errors
+from ganedit.metrics.identity import IDENTITY, identity_errors, identity_similarity
 from ganedit.metrics.reconstruction import mse, psnr, ssim
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "clay_frechet",
     "frechet_distance",
     "identity_errors",
+    "identity_similarity",
     "kernel_distance",
     "mse",
     "psnr",

@@ -3,7 +3,7 @@
 The losses are those of pSp (Richardson et al. 2021, section 3: pixels, perception, distance from
 the average latent) and e4e (Tov et al. 2021, section 4: small offsets, added layer by layer, and
 a discriminator between mapped and found latents). Samples of the generator add what photos lack:
-the latent itself is known. Identity losses are left out; their networks' weights are not free.
+the latent itself is known. pSp's identity loss needs weights that are not part of this package.
 
 Latents are measured in standard deviations of each dimension of w from its mean.
 """
@@ -30,6 +30,7 @@ from ganedit.encoders import (
     resized,
 )
 from ganedit.errors import GaneditError
+from ganedit.features.arcface import ArcFace, arcface_path, find_arcface
 from ganedit.generators import Generator
 from ganedit.io.files import write_atomic
 from ganedit.io.torch_files import load_tensors, open_pickled
@@ -39,6 +40,7 @@ from ganedit.losses.adversarial import (
     generator_logistic_loss,
     r1_penalty,
 )
+from ganedit.losses.identity import identity_loss
 from ganedit.progress import OnStep
 from ganedit.runtime import resolve_device
 from ganedit.training.encoder_config import EncoderTrainingConfig
@@ -54,6 +56,7 @@ _LARGEST_GRADIENT = 5.0
 _AVERAGE_DECAY = 0.998  # a step
 _DISCRIMINATOR_LAYERS = 4
 _R1_INTERVAL = 16  # steps
+_POOL_SIZE = 50  # pictures
 
 Evaluate = Callable[[Tensor, Tensor], dict[str, float]]
 Encoder = CompactEncoder | Encoder4Editing | GradualStyleEncoder
@@ -94,6 +97,43 @@ class LatentDiscriminator(nn.Sequential):
         super().__init__(*layers, nn.Linear(w_dim, 1))
 
 
+class LatentPool(nn.Module):
+    """Latents of earlier steps for the discriminator, so that it does not only know the last ones.
+
+    As in e4e's code: a full pool hands each picture's latents through, or, half of the time, keeps
+    them and hands out those of an earlier picture in their place.
+    """
+
+    latents: Tensor
+    filled: Tensor
+
+    def __init__(self, num_ws: int, w_dim: int) -> None:
+        """Make an empty pool for 50 pictures."""
+        super().__init__()
+        self.register_buffer("latents", torch.zeros(_POOL_SIZE, num_ws, w_dim))
+        self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
+
+    def exchange(self, latents: Tensor, stream: torch.Generator) -> Tensor:
+        """Return as many latents, [N, num_ws, w_dim], some of them of earlier steps.
+
+        Args:
+            latents: Of this step, [N, num_ws, w_dim].
+            stream: Random numbers, on the CPU.
+        """
+        given = latents.clone()
+        filled = int(self.filled)
+        for row, latent in enumerate(latents):
+            if filled < _POOL_SIZE:
+                self.latents[filled] = latent
+                filled += 1
+            elif torch.rand((), generator=stream) < 0.5:
+                place = int(torch.randint(_POOL_SIZE, (), generator=stream))
+                given[row] = self.latents[place]
+                self.latents[place] = latent
+        self.filled.fill_(filled)
+        return given
+
+
 @dataclass
 class _State:
     """What a training changes; random numbers follow from (seed, step)."""
@@ -101,6 +141,7 @@ class _State:
     encoder: Encoder
     averaged: Encoder
     discriminator: LatentDiscriminator
+    pool: LatentPool
     optimizer: torch.optim.Optimizer
     discriminator_optimizer: torch.optim.Optimizer
     step: int = 0
@@ -114,6 +155,7 @@ class _World:
     generator: Generator
     dataset: ImageDataset
     perceptual: PerceptualDistance
+    arcface: ArcFace | None
     statistics: LatentStatistics
     device: torch.device
 
@@ -223,7 +265,26 @@ def _world(config: EncoderTrainingConfig, network: Network) -> _World:
     if len(dataset) < 8:
         raise GaneditError(f"{config.data}: holds {len(dataset)} pictures; at least 8 are needed")
     perceptual = load_perceptual(config.perceptual, vgg_weights=config.vgg_weights, device=device)
-    return _World(config, generator, dataset, perceptual, latent_statistics(generator), device)
+    arcface = _arcface(config, device)
+    statistics = latent_statistics(generator)
+    return _World(config, generator, dataset, perceptual, arcface, statistics, device)
+
+
+def _arcface(config: EncoderTrainingConfig, device: torch.device) -> ArcFace | None:
+    """Return what the identity loss needs; None without that loss.
+
+    Raises:
+        GaneditError: Its weights are not on this machine, or damaged.
+    """
+    if not config.identity_weight:
+        return None
+    arcface = find_arcface(config.identity_weights, device)
+    if arcface is None:
+        raise GaneditError(
+            "--identity-weight needs ArcFace's weights, model_ir_se50.pth of the pSp project; put"
+            f" the file at {arcface_path()}, or give its path by --identity-weights FILE"
+        )
+    return arcface
 
 
 def _initial_state(world: _World) -> _State:
@@ -237,6 +298,7 @@ def _initial_state(world: _World) -> _State:
         encoder=encoder.train(),
         averaged=copy.deepcopy(encoder).eval().requires_grad_(False),
         discriminator=discriminator,
+        pool=LatentPool(generator.num_ws, generator.w_dim).to(world.device),
         optimizer=torch.optim.AdamW(
             encoder.parameters(),
             lr=config.learning_rate,
@@ -285,6 +347,8 @@ def _step(world: _World, state: _State) -> dict[str, float]:
         "delta": offset_penalty(codes).mean(),
         "norm": codes.square().mean(),
     }
+    if world.arcface is not None:
+        terms["identity"] = identity_loss(world.arcface, found, images).mean()
     if config.discriminator_weight:
         # Its parameters get gradients here, too, which its own step clears.
         logits = state.discriminator(codes.flatten(0, 1))
@@ -341,8 +405,8 @@ def _side(encoder: Encoder) -> int:
 def _discriminator_step(
     world: _World, state: _State, codes: Tensor, stream: torch.Generator
 ) -> dict[str, Tensor]:
-    """Train the latent discriminator on mapped latents and on those just found."""
-    found = codes.flatten(0, 1)
+    """Train the latent discriminator on mapped latents and on those found, now or earlier."""
+    found = state.pool.exchange(codes, stream).flatten(0, 1)
     z = torch.randn(len(found), world.generator.z_dim, generator=stream).to(world.device)
     with torch.no_grad():
         mapped = (world.generator.map(z)[:, 0] - world.statistics.mean) / world.statistics.std
@@ -404,7 +468,7 @@ def _save_state(config: EncoderTrainingConfig, state: _State) -> None:
     write_atomic(config.state_path, lambda partial: torch.save(content, partial))
 
 
-_PARTS = ("encoder", "averaged", "discriminator", "optimizer", "discriminator_optimizer")
+_PARTS = ("encoder", "averaged", "discriminator", "pool", "optimizer", "discriminator_optimizer")
 
 
 def _restore(config: EncoderTrainingConfig, state: _State) -> None:

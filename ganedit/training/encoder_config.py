@@ -9,7 +9,9 @@ from typing import Any, Literal
 from ganedit.errors import GaneditError
 
 # Fields that may change when a run is continued: they do not change what a step computes.
-_NOT_IN_RECIPE = frozenset({"data", "out", "vgg_weights", "device", "state_kimg"})
+_NOT_IN_RECIPE = frozenset(
+    {"data", "out", "vgg_weights", "identity_weights", "device", "state_kimg"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,8 @@ class EncoderTrainingConfig:
         latent_weight: Weight of the squared error of the latents of the generator's own samples.
         delta_weight: Weight of e4e's delta regularisation: squared offsets from the first latent.
         norm_weight: Weight of pSp's regularisation: squared distance from the average latent.
+        identity_weight: Weight of one minus the cosine between ArcFace's embeddings of picture and
+            reconstruction; 0 leaves it out.
         discriminator_weight: Weight of e4e's latent discriminator; 0 leaves it out.
         discriminator_learning_rate: Adam's for that discriminator.
         r1_gamma: Weight of its R1 penalty.
@@ -46,6 +50,7 @@ class EncoderTrainingConfig:
         held_out: Last pictures of the data, which only the figures are measured on.
         dtype: Inside the networks.
         vgg_weights: VGG16's file for ``lpips``; None looks in torch's cache.
+        identity_weights: ArcFace's file; None looks in torch's cache.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``.
         state_kimg: kimg from one state on disk to the next.
     """
@@ -66,6 +71,7 @@ class EncoderTrainingConfig:
     latent_weight: float = 0.1
     delta_weight: float = 0.01
     norm_weight: float = 0.002
+    identity_weight: float = 0.0
     discriminator_weight: float = 0.0
     discriminator_learning_rate: float = 2e-5
     r1_gamma: float = 10.0
@@ -74,6 +80,7 @@ class EncoderTrainingConfig:
     held_out: int = 32
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     vgg_weights: Path | None = None
+    identity_weights: Path | None = None
     device: str = "auto"
     state_kimg: float = 4.0
 
@@ -106,6 +113,8 @@ class EncoderTrainingConfig:
                 raise GaneditError(f"{_flag(name)} must be {low:g} to {high:g}, got {value}")
         if self.batch % 2:
             raise GaneditError(f"--batch must be even, got {self.batch}")
+        if self.identity_weights is not None and not self.identity_weight:
+            raise GaneditError("--identity-weights is for --identity-weight; add it")
         if self.kind == "psp" and self.stages_start_kimg is not None:
             raise GaneditError("--stages-start-kimg is for encoders with offsets: compact and e4e")
 
@@ -135,6 +144,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("latent_weight", 0, 1e6),
     ("delta_weight", 0, 1e6),
     ("norm_weight", 0, 1e6),
+    ("identity_weight", 0, 1e6),
     ("discriminator_weight", 0, 1e6),
     ("discriminator_learning_rate", 1e-9, 1),
     ("r1_gamma", 0, 1e6),

@@ -198,15 +198,43 @@ def test_the_encoder_of_a_bundle_is_told(
     assert (encoder.part.role, encoder.resolution, encoder.relative) == ("encoder", 256, True)
 
 
-def test_sam_has_two_encoders(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("opts", "pretrained", "relative"),
+    [
+        ({"start_from_encoded_w_plus": True, "start_from_latent_avg": False}, True, True),
+        ({"start_from_encoded_w_plus": True}, True, True),
+        ({}, True, True),
+        ({"start_from_encoded_w_plus": True, "start_from_latent_avg": True}, False, True),
+        ({"start_from_encoded_w_plus": False, "start_from_latent_avg": False}, False, False),
+    ],
+)
+def test_sams_two_encoders_are_one(
+    opts: dict[str, Any], pretrained: bool, relative: bool, tmp_path: Path
+) -> None:
     state = names("encoder", channels=4, heads=18) | names("pretrained_encoder", heads=18)
-    opts = {"start_from_encoded_w_plus": True, "start_from_latent_avg": False}
     content = {"state_dict": state, "opts": opts, "latent_avg": torch.zeros(18, 512)}
-    own, pretrained = recognised(content, tmp_path)
-    assert (own.part.config["in_channels"], own.relative) == (4, False)
-    assert (pretrained.part.config["in_channels"], pretrained.relative) == (3, True)
-    assert pretrained.average is not None
-    assert pretrained.average.shape == (18, 512)
+    torch.save(content, tmp_path / "bundle.pt")
+    contents = bundles.recognise(open_pickled(tmp_path / "bundle.pt").trusted())
+    assert contents is not None
+    assert contents.family == "SAM"
+    (encoder,) = contents.encoders
+    assert encoder.part.architecture == "AgeEncoder"
+    assert encoder.part.config == {"num_ws": 18, "pretrained": pretrained}
+    assert encoder.relative == relative
+    assert encoder.average is not None
+    assert encoder.average.shape == (18, 512)
+    found = {key.partition(".")[0] for key in encoder.part.stored}
+    assert found == ({"encoder", "pretrained_encoder"} if pretrained else {"encoder"})
+    left = any(text.startswith("pretrained_encoder") for text in contents.others)
+    assert left == (not pretrained)
+
+
+def test_sam_alone_starts_from_the_average(tmp_path: Path) -> None:
+    state = names("encoder", channels=4, heads=18)
+    content = {"state_dict": state, "opts": {"start_from_encoded_w_plus": False}}
+    (encoder,) = recognised(content, tmp_path)
+    assert encoder.part.config == {"num_ws": 18, "pretrained": False}
+    assert encoder.relative
 
 
 @pytest.mark.slow

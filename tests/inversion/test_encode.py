@@ -46,15 +46,16 @@ def test_an_encoder_of_another_generator_is_refused(
     assert "\n" not in str(error.value)
 
 
-def test_sams_encoder_wants_an_age(network: Network, loaded: LoadedEncoder) -> None:
-    sam = dataclasses.replace(loaded, in_channels=4, family="SAM")
-    with pytest.raises(
-        GaneditError, match=r"4 channels, photos have 3 .SAM's fourth is the wanted"
-    ):
-        check_encoder(network, sam)
+def test_encoders_of_other_pictures_are_refused(network: Network, loaded: LoadedEncoder) -> None:
     labels = dataclasses.replace(loaded, in_channels=19, family="pSp")
     with pytest.raises(GaneditError, match=r"19 channels, photos have 3$"):
         check_encoder(network, labels)
+
+
+def test_only_sams_encoder_takes_an_age(network: Network, loaded: LoadedEncoder) -> None:
+    images = torch.zeros(1, 3, 16, 16)
+    with pytest.raises(GaneditError, match=r"\(CompactEncoder\) takes no age, .* leave out --age"):
+        encode(network, loaded, images, age=30)
 
 
 def test_the_embedded_encoder_knows_heads() -> None:

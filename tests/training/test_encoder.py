@@ -9,9 +9,16 @@ from torch import Tensor, nn
 from ganedit.checkpoints import Network, load_encoder
 from ganedit.checkpoints.building import ENCODERS
 from ganedit.errors import GaneditError
+from ganedit.features import ir_se
 from ganedit.io import write_image
-from ganedit.training.encoder import LatentDiscriminator, latent_statistics, train_encoder
+from ganedit.training.encoder import (
+    LatentDiscriminator,
+    LatentPool,
+    latent_statistics,
+    train_encoder,
+)
 from ganedit.training.encoder_config import EncoderTrainingConfig
+from tests.arcface import SHORT, write_arcface
 
 
 @pytest.fixture(scope="session")
@@ -126,6 +133,54 @@ def test_the_latent_discriminator_learns_too(config: EncoderTrainingConfig) -> N
     assert LatentDiscriminator(16)(torch.zeros(5, 16)).shape == (5, 1)
 
 
+def test_the_pool_gives_earlier_latents() -> None:
+    pool = LatentPool(2, 3)
+    stream = torch.Generator().manual_seed(0)
+
+    def number(values: range) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32)[:, None, None].expand(-1, 2, 3)
+
+    # Until it is full, everything is handed through.
+    for start in (0, 30):
+        given = pool.exchange(number(range(start, start + 30)), stream)[:20]
+        assert torch.equal(given, number(range(start, start + 20)))
+    seen: list[float] = []
+    for start in range(60, 4060, 20):
+        given = pool.exchange(number(range(start, start + 20)), stream)
+        assert torch.equal(given, given[:, :1, :1].expand(-1, 2, 3))
+        seen += given[:, 0, 0].tolist()
+    held = pool.latents[:, 0, 0].tolist()
+    # Nothing is lost and nothing comes twice, and every second one is of an earlier step.
+    assert len(set(seen) | set(held)) == len(seen) + len(held)
+    older = sum(value < 60 + index // 20 * 20 for index, value in enumerate(seen))
+    assert 0.45 < older / len(seen) < 0.55
+    again = LatentPool(2, 3)
+    again.load_state_dict(pool.state_dict())
+    late = number(range(5000, 5020))
+    streams = [torch.Generator().manual_seed(1) for _ in range(2)]
+    assert torch.equal(pool.exchange(late, streams[0]), again.exchange(late, streams[1]))
+
+
+def test_identity_is_a_term_of_the_loss(
+    config: EncoderTrainingConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(ir_se, "_STAGES", SHORT)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    config = dataclasses.replace(config, identity_weight=2.0, kimg=0.004)
+    with pytest.raises(GaneditError, match=r"model_ir_se50.pth.* --identity-weights FILE"):
+        train_encoder(config)
+    write_arcface(tmp_path / "a.pth")
+    config = dataclasses.replace(config, identity_weights=tmp_path / "a.pth")
+    values: list[dict[str, float]] = []
+    train_encoder(config, on_step=lambda _step, _total, v: values.append(dict(v)))
+    (terms,) = values
+    assert 0 < terms["identity"] < 2
+    summed = sum(
+        getattr(config, f"{name}_weight") * v for name, v in terms.items() if name != "loss"
+    )
+    assert terms["loss"] == pytest.approx(summed, rel=1e-5)
+
+
 def test_what_does_not_fit_is_one_line(
     config: EncoderTrainingConfig, class_network_path: Path, tmp_path: Path
 ) -> None:
@@ -144,6 +199,7 @@ def test_what_does_not_fit_is_one_line(
         ({"out": tmp_path / "e.pt"}, "must end in .safetensors"),
         ({"batch": 3}, "--batch must be even, got 3"),
         ({"learning_rate": float("nan")}, "--lr must be 1e-09 to 1, got nan"),
+        ({"identity_weights": tmp_path / "a.pth"}, "is for --identity-weight; add it"),
         ({"kind": "psp", "stages_start_kimg": 1.0}, "for encoders with offsets"),
     ]:
         with pytest.raises(GaneditError, match=message):
