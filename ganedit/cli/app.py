@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from ganedit.cli import console
 from ganedit.cli.align import align, paste
 from ganedit.cli.compare import compare
+from ganedit.cli.compose import compose
 from ganedit.cli.convert import convert
 from ganedit.cli.dataset import clay, folder
 from ganedit.cli.encode import encode
@@ -158,6 +159,7 @@ _add(app, "paste", paste)
 _add(app, "generate", generate)
 _add(app, "interpolate", interpolate)
 _add(app, "mix", mix)
+_add(app, "compose", compose)
 _add(app, "compare", compare)
 _add(app, "inspect", inspect_network)
 _add(app, "convert", convert)

@@ -19,14 +19,26 @@ from ganedit.cli.options import (
     parse_weights,
     refuse_given,
 )
+from ganedit.cli.pasting import PasteBackOption, check_places, pasted_frames
 from ganedit.cli.sources import keep_tuning, open_latents
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import Tensor
+
     from ganedit.checkpoints import Network
     from ganedit.editing import LatentPath
     from ganedit.io import Latent, OutputFolder
 
 STRIP_PICTURES = 9
+# How long a photo's longer side is in these, in pixels; None is as long as it is.
+PASTED = {
+    "combination-pasted.png": None,
+    "interpolation-pasted.mp4": 1920,
+    "interpolation-pasted.gif": 640,
+    "interpolation-strip-pasted.png": 512,
+}
 PATH_OPTIONS = ("frames", "mode", "easing", "loop", "video", "gif", "strip", "fps")
 
 
@@ -66,6 +78,7 @@ def interpolate(
     save_latents: Annotated[
         bool, typer.Option("--save-latents", help="Also write the latents of all frames.")
     ] = False,
+    paste_back: PasteBackOption = False,
     fps: FpsOption = 30,
     trunc: TruncationOption = 0.7,
     class_index: ClassOption = None,
@@ -78,6 +91,8 @@ def interpolate(
     """Interpolate between latents, or combine them by weights.
 
     Takes two or more, and uses their own generator. Seeds stand for what generate makes of them.
+    --paste-back takes the photo of the first latent that came from an aligned one, and writes every
+    picture and video a second time, as that photo: interpolation-pasted.mp4, ...
 
     Example: ganedit interpolate 3 42 --frames 30 --easing smooth --gif
     """
@@ -89,7 +104,10 @@ def interpolate(
     from ganedit.editing import combine, plan_path
     from ganedit.io import OutputFolder, check_file_size
 
-    outputs = _output_names(numbers is not None, video, gif, strip, save_latents)
+    pictures = _picture_names(numbers is not None, video, gif, strip)
+    outputs = pictures + [_pasted(name) for name in pictures if paste_back]
+    if save_latents or numbers is not None:
+        outputs.append("interpolation.pt" if numbers is None else "combination.pt")
     folder = OutputFolder(out, command="interpolate", overwrite=overwrite)
     folder.claim(outputs)
     model, keys = open_latents(
@@ -101,6 +119,8 @@ def interpolate(
     else:
         centre = model.generator.w_avg
         path = plan_path(keys, frames=frames, mode=mode, easing=easing, loop=loop, centre=centre)
+    if paste_back:
+        check_places([path.rows(0, 1)])
     if save_latents:
         check_file_size(out / outputs[-1], like=path.rows(0, 1), rows=len(path))
     paths = [_write(folder, name, model, path, fps) for name in outputs]
@@ -116,18 +136,20 @@ def interpolate(
     console.emit_json(record) if as_json else console.emit_paths(paths)
 
 
-def _output_names(
-    combined: bool, video: bool, gif: bool, strip: bool, save_latents: bool
-) -> list[str]:
+def _picture_names(combined: bool, video: bool, gif: bool, strip: bool) -> list[str]:
     if combined:
-        return ["combination.png", "combination.pt"]
+        return ["combination.png"]
     wanted = {
         "interpolation.mp4": video or not (gif or strip),
         "interpolation.gif": gif,
         "interpolation-strip.png": strip,
-        "interpolation.pt": save_latents,
     }
     return [name for name, asked in wanted.items() if asked]
+
+
+def _pasted(name: str) -> str:
+    """Return the name of an output that shows whole photos instead."""
+    return f"{Path(name).stem}-pasted{Path(name).suffix}"
 
 
 def _write(
@@ -148,10 +170,20 @@ def _write(
     if name.endswith(".png"):
         count = min(STRIP_PICTURES, len(path))
         steps = [round(i * (len(path) - 1) / max(1, count - 1)) for i in range(count)]
-        pictures = [next(synthesize(network, path.rows(step, step + 1))) for step in steps]
-        sheet = image_grid(torch.cat(pictures), columns=count)
+        stills = (next(synthesize(network, path.rows(step, step + 1))) for step in steps)
+        sheet = image_grid(torch.cat(list(_in_place(name, path, stills))), columns=count)
         return folder.write(name, partial(write_image, image=sheet))
     write = write_video if name.endswith(".mp4") else write_gif
     with console.progress(f"Rendering {name}", len(path)) as on_step:
-        frames = synthesize(network, path, on_step=on_step)
+        frames = _in_place(name, path, synthesize(network, path, on_step=on_step))
         return folder.write(name, lambda file: write(file, frames, fps=fps))
+
+
+def _in_place(
+    name: str, path: "Latent | LatentPath", frames: "Iterable[Tensor]"
+) -> "Iterable[Tensor]":
+    """Return the frames of an output; of a pasted one, as the photo that they belong into."""
+    if name not in PASTED:
+        return frames
+    (place,) = path.rows(0, 1).alignment
+    return pasted_frames(place, frames, longest=PASTED[name])

@@ -17,6 +17,7 @@ from ganedit.cli.options import (
     TruncationOption,
     parse_numbers,
 )
+from ganedit.cli.pasting import PasteBackOption, check_places, write_pasted
 from ganedit.cli.sources import keep_tuning, open_latents
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganedit.checkpoints import Network
-    from ganedit.io import Latent
+    from ganedit.io import Alignment, Latent
 
 
 def mix(
@@ -50,6 +51,7 @@ def mix(
     save_latents: Annotated[
         bool, typer.Option("--save-latents", help="Also write the latents of all mixtures.")
     ] = False,
+    paste_back: PasteBackOption = False,
     trunc: TruncationOption = 0.7,
     class_index: ClassOption = None,
     network: OptionalNetworkOption = None,
@@ -61,7 +63,8 @@ def mix(
     """Mix styles: every row with some layers of every column.
 
     Writes mix.png, a table of pictures with the rows at its left and the columns on top. A mixture
-    keeps the noise maps of its row.
+    keeps the noise maps of its row. With --paste-back, also mix-1-2-pasted.png for the first row
+    with the second column: the row's photo with the mixture in it.
 
     Example: ganedit mix --rows 0-3 --columns 8-12 --layers 4-9
     """
@@ -81,17 +84,17 @@ def mix(
     )
     row_latents = [latent.row(i) for latent in opened[: len(left)] for i in range(len(latent))]
     column_latent = stack(opened[len(left) :])
+    pastes = _plan_pastes(row_latents, len(column_latent)) if paste_back else []
+    folder.claim([f"{name}-pasted.png" for name, _, _ in pastes])
     # Row by row, so that each row's noise maps serve all its mixtures without being copied.
     mixed = [mix_styles(row, column_latent, layers=chosen) for row in row_latents]
     if save_latents and len(mixed) > 1:
-        rows_to_save = len(row_latents) * len(column_latent)
-        check_file_size(out / "mix.pt", like=mixed[0], rows=rows_to_save)
-    parts = [
-        column_latent,
-        *(part for pair in zip(row_latents, mixed, strict=True) for part in pair),
-    ]
-    sheet = _table(_render(model, parts), len(column_latent))
+        check_file_size(out / "mix.pt", like=mixed[0], rows=sum(len(row) for row in mixed))
+    beside = [part for pair in zip(row_latents, mixed, strict=True) for part in pair]
+    pictures = _render(model, [column_latent, *beside])
+    sheet = _table(pictures, len(column_latent))
     paths = [folder.write("mix.png", partial(write_image, image=sheet))]
+    paths += [write_pasted(folder, name, place, pictures[at]) for name, place, at in pastes]
     if save_latents:
         paths.append(folder.write("mix.pt", partial(save_latent, latent=stack(mixed))))
         paths += keep_tuning(folder, model)
@@ -110,6 +113,22 @@ def _split(text: str) -> list[str]:
     if not all(parts):
         raise typer.BadParameter(f"{text!r} has an empty place; try 0-3 or photo.pt,7")
     return parts
+
+
+def _plan_pastes(rows: "Sequence[Latent]", columns: int) -> "list[tuple[str, Alignment, int]]":
+    """Return a name, a place in a photo, and which of the rendered pictures goes there.
+
+    Raises:
+        GaneditError: No row came from an aligned photo, or a photo has changed.
+    """
+    check_places(rows)
+    before = [columns + row * (columns + 1) + 1 for row in range(len(rows))]  # see _table
+    return [
+        (f"mix-{row + 1}-{column + 1}", latent.alignment[0], before[row] + column)
+        for row, latent in enumerate(rows)
+        for column in range(columns)
+        if latent.alignment
+    ]
 
 
 def _render(model: "Network", parts: "Sequence[Latent]") -> "list[Tensor]":

@@ -162,6 +162,13 @@ def project(
             min=0.001, max=1e6, help="Time for the optimisation of all photos, in seconds."
         ),
     ] = None,
+    dtype: Annotated[
+        Literal["float32", "bfloat16"],
+        typer.Option(
+            help="What the steps are computed in; bfloat16 is faster where the processor has it,"
+            " and nearly as exact (docs/performance.md)."
+        ),
+    ] = "float32",
     batch: Annotated[
         int | None,
         typer.Option(min=1, max=4096, help="Photos at once; by default what the memory holds."),
@@ -193,6 +200,8 @@ def project(
     if folders and shared:
         raise typer.BadParameter("--shared is for photos that are named, not for whole folders")
 
+    import torch
+
     from ganedit.features.arcface import find_arcface
     from ganedit.io import OutputFolder
 
@@ -203,6 +212,7 @@ def project(
     settings: dict[str, Any] = {"perceptual": perceptual, "space": space, "label": label}
     settings |= {"pixel_weight": pixel_weight, "optimize_noise": optimize_noise}
     settings |= {"two_stage": two_stage, "mask": mask and _read_mask(mask, model), "steps": steps}
+    settings["dtype"] = getattr(torch, dtype)
     settings |= {key: value for key, value in start.settings.items() if settings.get(key) is None}
     _note_missing_noise(model, asked=optimize_noise)
     work = Work(

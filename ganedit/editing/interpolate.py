@@ -11,7 +11,7 @@ from torch import Tensor
 from ganedit.checkpoints import Network
 from ganedit.editing.rows import fill_noise, key_latents, row_name
 from ganedit.errors import GaneditError
-from ganedit.io.latents import Latent
+from ganedit.io.latents import Alignment, Latent
 
 Mode = Literal["lerp", "slerp"]
 Easing = Literal["linear", "smooth", "smoother", "in", "out"]
@@ -95,7 +95,8 @@ def combine(
     """Return the weighted sum of latents, N = 1.
 
     A weight of 1 beside zeros returns that latent to the bit. Noise maps are combined at unit
-    variance when a latent carries them.
+    variance when a latent carries them. The place in a photo is that of the first latent that has
+    one.
 
     Args:
         latents: Of one generator; every row counts as one latent.
@@ -133,6 +134,7 @@ def combine(
         noise=_combined_noise(used, factors),
         names=("+".join(row_name(row) for row in used),),
         tuning=rows[0].tuning,
+        alignment=_first_place(used),
     )
 
 
@@ -191,6 +193,7 @@ class LatentPath:
             network=self.keys[0].network,
             noise=_noise_between(before, after, t),
             tuning=self.keys[0].tuning,
+            alignment=_first_place(self.keys) * (stop - start),
         )
 
     def _between(self, before: Sequence[Latent], after: Sequence[Latent], t: Tensor) -> Tensor:
@@ -262,7 +265,8 @@ def interpolate(
     """Return a path through latents, one row a frame.
 
     Every key latent is met exactly. Noise maps turn along when a latent carries them, keeping their
-    variance. All frames are held in memory; `plan_path` is for long paths.
+    variance. The place in a photo is that of the first key that has one, for all frames, so that
+    pasted ones do not jump. All frames are held in memory; `plan_path` is for long paths.
 
     Args:
         latents: Two or more of one generator; every row counts as one key latent.
@@ -296,3 +300,8 @@ def interpolate(
 
 def _common_space(rows: Sequence[Latent]) -> Literal["w", "w+"]:
     return "w" if all(row.space == "w" for row in rows) else "w+"
+
+
+def _first_place(rows: Sequence[Latent]) -> tuple[Alignment, ...]:
+    """Return where the first of the rows that came from an aligned photo belongs; () if none."""
+    return next((row.alignment for row in rows if row.alignment), ())

@@ -10,8 +10,8 @@ from ganedit.io.latents import Latent
 def mix(rows: Latent, columns: Latent, *, layers: Sequence[int]) -> Latent:
     """Return every row latent with the styles of every column latent in some layers.
 
-    Coarse layers (the first) carry pose and shape, fine layers (the last) colours. Noise maps are
-    those of the row, when the row has them.
+    Coarse layers (the first) carry pose and shape, fine layers (the last) colours. Noise maps, and
+    the place in a photo, are those of the row, when the row has them.
 
     Args:
         rows: R latents that keep their other layers.
@@ -49,6 +49,7 @@ def mix(rows: Latent, columns: Latent, *, layers: Sequence[int]) -> Latent:
         noise=noise,
         names=names,
         tuning=rows.tuning,
+        alignment=tuple(place for place in rows.alignment for _ in range(len(columns))),
     )
 
 

@@ -1,5 +1,6 @@
 """From a picture to its latent."""
 
+from ganedit.inversion.composition import compose
 from ganedit.inversion.curve import draw_curves, draw_loss_curve
 from ganedit.inversion.encode import check_encoder, encode
 from ganedit.inversion.optimize import (
@@ -19,6 +20,7 @@ __all__ = [
     "Projection",
     "Tuned",
     "check_encoder",
+    "compose",
     "default_perceptual",
     "draw_curves",
     "draw_loss_curve",

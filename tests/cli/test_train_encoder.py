@@ -36,6 +36,12 @@ def test_mistakes_are_one_line(fails, options):
     out = ("--out", "e.safetensors")
     assert "--batch must be even" in fails("train-encoder", *options, *out, "--batch", "3", code=2)
     assert "--lr" in fails("train-encoder", *options, *out, "--lr", "nan", code=2)
+    line = fails("train-encoder", *options, *out, "--identity-weights", "a.pth", code=2)
+    assert "--identity-weights is for --identity-weight" in line
+    line = fails(
+        "train-encoder", *options, *out, "--identity-weight", "1", "--identity-weights", "a"
+    )
+    assert "a: not a file of plain tensors (no such file" in line
     assert "finds 512" in fails("train-encoder", *options, *out, "--kind", "psp")
 
 

@@ -6,7 +6,7 @@ import torch
 
 from ganedit.editing import combine, ease, interpolate, lerp, plan_path, sample, slerp, synthesize
 from ganedit.errors import GaneditError
-from ganedit.io import Latent
+from ganedit.io import Alignment, Latent
 
 
 def latent(seed: int, *, noise: bool = False, rows: int = 1, **changes) -> Latent:
@@ -228,3 +228,21 @@ def test_the_space_is_w_only_when_all_are():
     assert interpolate(keys).space == "w"
     assert interpolate([*keys, latent(3)]).space == "w+"
     assert combine([replace(keys[0], space="w+"), keys[1]], [0.5, 0.5]).space == "w+"
+
+
+def place(name: str) -> Alignment:
+    return Alignment(name, (40, 30), ((5.0, 5.0), (5.0, 25.0), (25.0, 25.0), (25.0, 5.0)))
+
+
+def test_all_frames_belong_where_the_first_aligned_key_does():
+    keys = [latent(1), latent(2, alignment=(place("a.jpg"),)), latent(3)]
+    keys.append(latent(4, alignment=(place("b.jpg"),)))
+    assert interpolate(keys, frames=3, loop=True).alignment == (place("a.jpg"),) * 8
+    assert interpolate([keys[0], keys[2]], frames=3).alignment == ()
+
+
+def test_a_combination_belongs_where_its_first_aligned_part_does():
+    keys = [latent(seed, alignment=(place(f"{seed}.jpg"),)) for seed in (1, 2, 3)]
+    assert combine(keys, [0, 0.5, 0.5]).alignment == (place("2.jpg"),)
+    assert combine([latent(4), keys[2]], [0.5, 0.5]).alignment == (place("3.jpg"),)
+    assert combine([latent(4), keys[2]], [1, 0]).alignment == ()

@@ -5,6 +5,7 @@ import torch
 
 from ganedit.editing import mix, sample, synthesize
 from ganedit.errors import GaneditError
+from ganedit.io import Alignment
 
 
 def test_every_row_meets_every_column(network):
@@ -37,6 +38,15 @@ def test_noise_maps_are_the_rows(network):
     assert torch.equal(mixed.noise[1][1], rows.noise[1][0])
     assert torch.equal(mixed.noise[1][2], rows.noise[1][1])
     assert len(list(synthesize(network, mixed))) == 4
+
+
+def test_the_place_in_a_photo_is_the_rows(network):
+    quad = ((5.0, 5.0), (5.0, 25.0), (25.0, 25.0), (25.0, 5.0))
+    first, second = (Alignment(name, (40, 30), quad) for name in ("a.jpg", "b.jpg"))
+    rows = replace(sample(network, [1, 2]), alignment=(first, second))
+    columns = sample(network, [3, 4])
+    assert mix(rows, columns, layers=[0]).alignment == (first, first, second, second)
+    assert mix(columns, rows, layers=[0]).alignment == ()
 
 
 def test_layers_that_do_not_exist_are_refused(network):
