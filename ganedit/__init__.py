@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Network,
         convert,
         describe,
+        load_encoder,
         open_checkpoint,
         save_network,
     )
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ganedit.data.clayheads import render, sample_factors
     from ganedit.editing import combine, interpolate, mix, sample, synthesize
     from ganedit.errors import GaneditError
-    from ganedit.inversion import project
+    from ganedit.inversion import compose, encode, project, tune
     from ganedit.io import (
         Latent,
         image_grid,
@@ -47,11 +48,14 @@ _HOMES = {
     "Latent": ("ganedit.io", "Latent"),
     "Network": ("ganedit.checkpoints", "Network"),
     "combine": ("ganedit.editing", "combine"),
+    "compose": ("ganedit.inversion", "compose"),
     "convert": ("ganedit.checkpoints", "convert"),
     "describe": ("ganedit.checkpoints", "describe"),
+    "encode": ("ganedit.inversion", "encode"),
     "image_grid": ("ganedit.io", "image_grid"),
     "interpolate": ("ganedit.editing", "interpolate"),
     "load": ("ganedit.checkpoints", "load_network"),
+    "load_encoder": ("ganedit.checkpoints", "load_encoder"),
     "load_latent": ("ganedit.io", "load_latent"),
     "load_perceptual": ("ganedit.losses", "load_perceptual"),
     "mix": ("ganedit.editing", "mix"),
@@ -66,6 +70,7 @@ _HOMES = {
     "save_network": ("ganedit.checkpoints", "save_network"),
     "synthesize": ("ganedit.editing", "synthesize"),
     "to_square": ("ganedit.io", "to_square"),
+    "tune": ("ganedit.inversion", "tune"),
     "write_gif": ("ganedit.io", "write_gif"),
     "write_image": ("ganedit.io", "write_image"),
     "write_video": ("ganedit.io", "write_video"),
@@ -77,11 +82,14 @@ __all__ = [
     "Network",
     "__version__",
     "combine",
+    "compose",
     "convert",
     "describe",
+    "encode",
     "image_grid",
     "interpolate",
     "load",
+    "load_encoder",
     "load_latent",
     "load_perceptual",
     "mix",
@@ -96,6 +104,7 @@ __all__ = [
     "save_network",
     "synthesize",
     "to_square",
+    "tune",
     "write_gif",
     "write_image",
     "write_video",

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from ganedit.cli import console
 from ganedit.cli.photos import Photo
@@ -14,6 +16,38 @@ if TYPE_CHECKING:
 
     from ganedit.features.landmarks import Face
     from ganedit.io import Alignment
+
+
+AlignOption = Annotated[
+    str | None,
+    typer.Option(
+        "--align",
+        metavar="auto|clay|FILE",
+        help="Find a face and crop it like the generator's pictures: clay heads are searched for; a"
+        " FILE.json holds landmarks, a FILE.task is mediapipe's model.",
+    ),
+]
+FaceOption = Annotated[
+    str,
+    typer.Option(
+        "--face",
+        metavar="N|largest|all",
+        help="With --align: which face; 1 is the largest; all makes photo-1.pt, photo-2.pt and so"
+        " on.",
+    ),
+]
+
+
+def check_face(face: str, align: str | None) -> None:
+    """Check what `FaceOption` says.
+
+    Raises:
+        typer.BadParameter: It says nothing known, or there is no ``--align`` (exit code 2).
+    """
+    if face not in ("largest", "all") and not (face.isdecimal() and int(face) > 0):
+        raise typer.BadParameter(f"--face: {face!r} is none of largest, all and a number from 1")
+    if face != "largest" and align is None:
+        raise typer.BadParameter("--face is for --align; add it")
 
 
 class Crops:

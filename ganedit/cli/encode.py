@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganedit.cli import console
+from ganedit.cli.crops import AlignOption, Crops, FaceOption, check_face
 from ganedit.cli.editability import measure_deviation
 from ganedit.cli.options import (
     DeviceOption,
@@ -16,11 +17,14 @@ from ganedit.cli.options import (
     OutOption,
     OverwriteOption,
 )
-from ganedit.cli.results import SUFFIXES, photo_names, write_photo
+from ganedit.cli.photos import Photo, list_photos, read_batches
+from ganedit.cli.results import SUFFIXES, Outcome, write_photo
 from ganedit.cli.sources import open_encoder, open_network
 from ganedit.errors import GaneditError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from torch import Tensor
 
     from ganedit.checkpoints import LoadedEncoder, Network
@@ -31,7 +35,12 @@ _BATCH_PIXELS = 1 << 20
 
 
 def encode(
-    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Pictures to encode.")],
+    photos: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PHOTO|FOLDER...", help="Pictures to encode, or folders with all in them."
+        ),
+    ],
     network: NetworkOption = "clay",
     encoder: Annotated[
         str,
@@ -50,6 +59,8 @@ def encode(
             help="For SAM's encoder: the age that the people are to have, 0 to 100.",
         ),
     ] = None,
+    align: AlignOption = None,
+    face: FaceOption = "largest",
     out: OutOption = Path("out"),
     overwrite: OverwriteOption = False,
     device: DeviceOption = "auto",
@@ -58,49 +69,59 @@ def encode(
     """Encode photos into a generator's latent space, in a fraction of a second each.
 
     Writes, for photo.jpg: photo.pt (the latent), photo.png (its picture), photo-target.png and
-    photo-comparison.png, as project does, which takes longer and comes closer.
+    photo-comparison.png, as project does, which takes longer and comes closer. Of a folder, photos
+    that cannot be used are left out and listed at the end, with exit code 1.
 
     Example: ganedit encode examples/photo.jpg
     """
     arguments = {key: str(v) if isinstance(v, Path) else v for key, v in locals().items()}
-    names = photo_names(photos, out, suffixes=SUFFIXES)
+    check_face(face, align)
+    found, folders = list_photos(photos, out, suffixes=SUFFIXES)
 
-    import torch
-
-    from ganedit.io import OutputFolder, read_image, to_square
+    from ganedit.io import OutputFolder
 
     model = open_network(network, device=device)
     reader = _fitting_encoder(model, encoder, device=device, age=age)
-    side = model.generator.img_resolution
-    targets = torch.cat([to_square(read_image(photo), side) for photo in photos])
     perceptual, measure = _distance(model), measure_deviation(model.generator)
+    crops = Crops(model.generator.img_resolution, detector=align, face=face)
+    outcome = Outcome()
+    on_bad = outcome.add_failure if folders else None
+    found = crops.spread(found, on_bad=on_bad)
+    batches = read_batches(found, read=crops.read, size=_batch(model, reader), on_bad=on_bad)
+    ready = batches if folders else list(batches)  # one bad photo that was named stops the rest
     folder = OutputFolder(out, command="encode", overwrite=overwrite)
-    folder.claim([f"{name}{suffix}" for name in names for suffix in SUFFIXES])
-    results: list[dict[str, Any]] = []
-    paths: list[Path] = []
-    with console.progress("Encoding", len(photos)) as show:
-        for rows in torch.arange(len(photos)).split(_batch(model, reader)):
-            batch = targets[rows].to(model.generator.w_avg.device)
-            latents, images, seconds = _encode(model, reader, batch, age)
+    folder.claim([f"{photo.name}{suffix}" for photo in found for suffix in SUFFIXES])
+    with console.progress("Encoding", len(found)) as show:
+        for rows, targets in ready:
+            targets = targets.to(model.generator.w_avg.device)
+            latents, images, seconds = _encode(model, reader, targets, age)
             deviations = measure(latents.ws)
-            for row, index in enumerate(rows.tolist()):
-                latent = replace(latents.row(row), names=(names[index],))
-                target, image = batch[row : row + 1], images[row : row + 1]
-                paths += write_photo(folder, latent, target=target, image=image)
-                facts = {"name": names[index], "photo": photos[index], "seconds": seconds}
-                figures = _figures(image, target, perceptual) | {"deviation": deviations[row]}
-                results.append(facts | figures)
-            show(len(results), len(photos), {})
+            for row, photo in enumerate(rows):
+                latent = _placed(latents.row(row), photo, crops)
+                target, image = targets[row : row + 1], images[row : row + 1]
+                outcome.paths.extend(write_photo(folder, latent, target=target, image=image))
+                facts = {"name": photo.name, "photo": photo.path, "seconds": seconds}
+                facts |= {"deviation": deviations[row], **_figures(image, target, perceptual)}
+                outcome.results.append(facts)
+            show(len(outcome.results) + len(outcome.failed), len(found), {})
     record = {
         "arguments": arguments,
         "generator": {"network": model.home, "fingerprint": model.fingerprint},
         "encoder": {"source": reader.source, "architecture": reader.architecture},
         "loss": None if perceptual is None else perceptual.name,
-        "results": results,
+        "results": outcome.results,
+        "failed": outcome.failed,
     }
-    paths.append(folder.finish(record))
-    _report(results, perceptual)
-    console.emit_json(record) if as_json else console.emit_paths(paths)
+    outcome.paths.append(folder.finish(record))
+    _report(outcome.results, perceptual)
+    console.emit_json(record) if as_json else console.emit_paths(outcome.paths)
+    outcome.tell_failures()
+
+
+def _placed(latent: "Latent", photo: Photo, crops: Crops) -> "Latent":
+    """Return a photo's latent with its name and, if it was aligned, its place."""
+    place = crops.alignments.get(photo.name)
+    return replace(latent, names=(photo.name,), alignment=() if place is None else (place,))
 
 
 def _fitting_encoder(
@@ -179,7 +200,11 @@ def _figures(
     return {"distance": distance, "psnr": round(min(float(psnr(image, target)), 99.0), 3)}
 
 
-def _report(results: list[dict[str, Any]], perceptual: "PerceptualDistance | None") -> None:
+def _report(
+    results: "Sequence[Mapping[str, Any]]", perceptual: "PerceptualDistance | None"
+) -> None:
+    if not results:
+        return
     titles = {"name": "photo", "psnr": "PSNR (dB)", "seconds": "seconds"}
     if perceptual is not None:
         titles["distance"] = f"{perceptual.name} distance"

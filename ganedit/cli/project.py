@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ganedit.cli import console
-from ganedit.cli.crops import Crops
+from ganedit.cli.crops import AlignOption, Crops, FaceOption, check_face
 from ganedit.cli.distances import LossOption, VggOption, open_distances
 from ganedit.cli.options import (
     ClassOption,
@@ -20,8 +20,8 @@ from ganedit.cli.options import (
     finite,
 )
 from ganedit.cli.photos import batch_size, list_photos
-from ganedit.cli.projecting import TUNING_SUFFIX, Outcome, Work, project_files, project_folder
-from ganedit.cli.results import SUFFIXES
+from ganedit.cli.projecting import TUNING_SUFFIX, Work, project_files, project_folder
+from ganedit.cli.results import SUFFIXES, Outcome
 from ganedit.cli.sources import open_network
 from ganedit.cli.starts import open_start
 from ganedit.errors import GaneditError
@@ -138,22 +138,8 @@ def project(
             " authors' is 0.1, and doubles the time; by default 0.",
         ),
     ] = None,
-    align: Annotated[
-        str | None,
-        typer.Option(
-            metavar="auto|clay|FILE",
-            help="Find a face and crop it like the generator's pictures: clay heads are"
-            " searched for; a FILE.json holds landmarks, a FILE.task is mediapipe's model.",
-        ),
-    ] = None,
-    face: Annotated[
-        str,
-        typer.Option(
-            metavar="N|largest|all",
-            help="With --align: which face; 1 is the largest; all makes photo-1.pt, photo-2.pt"
-            " and so on.",
-        ),
-    ] = "largest",
+    align: AlignOption = None,
+    face: FaceOption = "largest",
     class_index: ClassOption = None,
     seed: SeedOption = 0,
     max_seconds: Annotated[
@@ -211,8 +197,8 @@ def project(
     perceptual, lpips = open_distances(loss, model, vgg_weights)
     settings: dict[str, Any] = {"perceptual": perceptual, "space": space, "label": label}
     settings |= {"pixel_weight": pixel_weight, "optimize_noise": optimize_noise}
-    settings |= {"two_stage": two_stage, "mask": mask and _read_mask(mask, model), "steps": steps}
-    settings["dtype"] = getattr(torch, dtype)
+    settings |= {"two_stage": two_stage, "mask": mask and _read_mask(mask, model)}
+    settings |= {"steps": steps, "dtype": getattr(torch, dtype)}
     settings |= {key: value for key, value in start.settings.items() if settings.get(key) is None}
     _note_missing_noise(model, asked=optimize_noise)
     work = Work(
@@ -245,13 +231,9 @@ def _check_usage(arguments: "Mapping[str, Any]") -> None:
     Raises:
         typer.BadParameter: One does not.
     """
-    face = arguments["face"]
+    check_face(arguments["face"], arguments["align"])
     if arguments["two_stage"] and not arguments["optimize_noise"]:
         raise typer.BadParameter("--two-stage needs noise maps; leave out --no-optimize-noise")
-    if face not in ("largest", "all") and not (face.isdecimal() and int(face) > 0):
-        raise typer.BadParameter(f"--face: {face!r} is none of largest, all and a number from 1")
-    if face != "largest" and arguments["align"] is None:
-        raise typer.BadParameter("--face is for --align; add it")
     for key in (*_TUNING_OPTIONS, "shared"):
         if arguments[key] not in (None, False) and not arguments["tune"]:
             raise typer.BadParameter(f"--{key.replace('_', '-')} is for --tune; add it")

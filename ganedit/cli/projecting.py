@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ganedit.cli import console
 from ganedit.cli.crops import Crops
 from ganedit.cli.photos import Photo, read_batches
-from ganedit.cli.results import write_photo
+from ganedit.cli.results import Outcome, write_photo
 from ganedit.cli.starts import Start
 from ganedit.errors import GaneditError
 from ganedit.progress import OnStep
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ganedit.checkpoints import Network
     from ganedit.features.arcface import ArcFace
     from ganedit.inversion import Projection
-    from ganedit.io import DoneList, Latent, OutputFolder
+    from ganedit.io import Latent, OutputFolder
     from ganedit.losses import PerceptualDistance
 
 TUNING_SUFFIX = "-tuning.safetensors"
@@ -76,47 +76,6 @@ class Work:
     def stages(self) -> int:
         """How often a photo is worked on by itself: projected, and perhaps tuned to."""
         return 1 if self.tuning is None or self.shared else 2
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What a run has come to.
-
-    Attributes:
-        results: Figures of each photo.
-        paths: Files that were written.
-        failed: Name, photo and reason of each that could not be projected.
-        done: Of a folder; closed by `close`.
-    """
-
-    results: list[dict[str, Any]] = field(default_factory=list)
-    paths: list[Path] = field(default_factory=list)
-    failed: list[dict[str, str]] = field(default_factory=list)
-    done: "DoneList | None" = None
-
-    def add_failure(self, photo: Photo, reason: str) -> None:
-        """Note a photo that cannot be used."""
-        told = reason if photo.path in reason else f"{photo.path}: {reason}"
-        self.failed.append({"name": photo.name, "photo": photo.path, "reason": told})
-
-    def close(self) -> None:
-        """Remove the list of what is done, now that the run's record says it."""
-        if self.done is not None:
-            self.done.close()
-
-    def tell_failures(self) -> None:
-        """List what failed.
-
-        Raises:
-            GaneditError: Something did.
-        """
-        for one in self.failed[1:]:
-            console.warn(f"failed: {one['reason']}")
-        if self.failed:
-            count = len(self.failed) + len(self.results)
-            raise GaneditError(
-                f"{len(self.failed)} of {count} photos failed: {self.failed[0]['reason']}"
-            )
 
 
 def project_files(work: Work, photos: Sequence[Photo]) -> Outcome:

@@ -1,19 +1,63 @@
-"""The files that a photo's latent becomes, under names made from the photo's."""
+"""What photos become: files under names made from the photos', figures, failures."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ganedit.cli import console
 from ganedit.errors import GaneditError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganedit.io import Latent, OutputFolder
+    from ganedit.cli.photos import Photo
+    from ganedit.io import DoneList, Latent, OutputFolder
 
 SUFFIXES = (".pt", ".png", "-target.png", "-comparison.png")
 """Of the files that `write_photo` writes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a run has come to.
+
+    Attributes:
+        results: Figures of each photo.
+        paths: Files that were written.
+        failed: Name, photo and reason of each that could not be projected.
+        done: Of a folder; closed by `close`.
+    """
+
+    results: list[dict[str, Any]] = field(default_factory=list)
+    paths: list[Path] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+    done: "DoneList | None" = None
+
+    def add_failure(self, photo: "Photo", reason: str) -> None:
+        """Note a photo that cannot be used."""
+        told = reason if photo.path in reason else f"{photo.path}: {reason}"
+        self.failed.append({"name": photo.name, "photo": photo.path, "reason": told})
+
+    def close(self) -> None:
+        """Remove the list of what is done, now that the run's record says it."""
+        if self.done is not None:
+            self.done.close()
+
+    def tell_failures(self) -> None:
+        """List what failed.
+
+        Raises:
+            GaneditError: Something did.
+        """
+        for one in self.failed[1:]:
+            console.warn(f"failed: {one['reason']}")
+        if self.failed:
+            count = len(self.failed) + len(self.results)
+            raise GaneditError(
+                f"{len(self.failed)} of {count} photos failed: {self.failed[0]['reason']}"
+            )
 
 
 def photo_names(photos: Sequence[str], out: Path, *, suffixes: Sequence[str]) -> list[str]:
@@ -37,11 +81,11 @@ def photo_names(photos: Sequence[str], out: Path, *, suffixes: Sequence[str]) ->
             if other != index:
                 raise GaneditError(
                     f"{photos[other]} and {photos[index]}: both would be written to"
-                    f" {out / result}; rename one, or project them into two folders"
+                    f" {out / result}; rename one, or give them two --out folders"
                 )
             if (out / result).resolve() in inputs:
                 raise GaneditError(
-                    f"{out / result}: is a photo to project and would be replaced by its own"
+                    f"{out / result}: is one of the photos and would be replaced by its own"
                     " results; choose another --out"
                 )
     return names

@@ -63,6 +63,35 @@ def test_batches_do_not_change_a_photo(run, photos, options, monkeypatch):
         torch.testing.assert_close(one, other)
 
 
+def test_of_a_folder_what_fails_is_left_out(run, photos, options, tmp_path):
+    folder = tmp_path / "folder"
+    (folder / "sub").mkdir(parents=True)
+    photos[0].rename(folder / "a.png")
+    photos[1].rename(folder / "sub" / "a.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    result = run("encode", folder, *options)
+    assert result.exit_code == 1
+    assert "1 of 3 photos failed" in result.stderr.splitlines()[-1]
+    record = json.loads(Path("out/run.json").read_text())
+    assert [one["name"] for one in record["results"]] == ["a", "sub/a"]
+    assert [one["name"] for one in record["failed"]] == ["broken"]
+    assert load_latent("out/sub/a.pt").names == ("sub/a",)
+    assert run("encode", tmp_path / "folder" / "sub", *options, "--out", "one").exit_code == 0
+
+
+def test_faces_are_cropped_and_keep_their_places(run, fails, photos, options):
+    write_image("scene.png", torch.zeros(1, 3, 90, 120))
+    Path("faces.json").write_text(
+        "[[[50, 40], [66, 40], [58, 55]], [[20, 20], [24, 20], [22, 24]]]"
+    )
+    arguments = ("encode", "scene.png", *options, "--align", "faces.json")
+    assert run(*arguments, "--face", "all").exit_code == 0
+    for face, centre in ((1, 58), (2, 22)):
+        (place,) = load_latent(f"out/scene-{face}.pt").alignment
+        assert torch.tensor(place.quad).mean(dim=0)[0] == pytest.approx(centre, abs=4)
+    assert "--align" in fails("encode", photos[0], *options, "--face", 2, code=2)
+
+
 def test_clay_has_its_own_encoder(run):
     result = run("encode", PHOTO, "--device", "cpu")
     assert result.exit_code == 0, result.output
