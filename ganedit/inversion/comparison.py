@@ -14,7 +14,12 @@ class Comparison:
     """Photos, their features, which are computed once, and what of each photo counts."""
 
     def __init__(
-        self, perceptual: PerceptualDistance, targets: Tensor, mask: Tensor | None = None
+        self,
+        perceptual: PerceptualDistance,
+        targets: Tensor,
+        mask: Tensor | None = None,
+        *,
+        features: Sequence[Tensor] | None = None,
     ) -> None:
         """Read the features of the photos.
 
@@ -22,6 +27,7 @@ class Comparison:
             perceptual: The distance.
             targets: Photos, [N, 3, R, R] in [-1, 1].
             mask: [N, 1, R, R] in [0, 1], 1 where the photo counts; None counts all of it.
+            features: To compare with instead of the photos' own, as ``perceptual`` encodes them.
         """
         if mask is not None:
             targets = _fill(targets, mask)
@@ -29,11 +35,13 @@ class Comparison:
         self.targets = targets
         self.mask = mask
         with torch.no_grad():
-            self.features = perceptual.encode(targets)
+            self.features = list(perceptual.encode(targets) if features is None else features)
         self._masks = None if mask is None else [_reduce(mask, x) for x in self.features]
 
     def distance(self, images: Tensor) -> Tensor:
         """Return the perceptual distance of each picture [N, 3, R, R] to its photo, [N]."""
+        if self._masks is None:
+            return self.perceptual.distance_to(self.features, images)
         return self._distance(self.perceptual.encode(images), self.features, self._masks)
 
     def pixel_distance(self, images: Tensor) -> Tensor:
@@ -49,18 +57,18 @@ class Comparison:
         Args:
             features: Of the pictures, as `PerceptualDistance.encode` returns them.
         """
+        if self._masks is None:
+            return self.perceptual.distance_table(self.features, features)
         rows = []
         for i in range(len(self.targets)):
             own = [x[i : i + 1] for x in self.features]
-            masks = None if self._masks is None else [x[i : i + 1] for x in self._masks]
+            masks = [x[i : i + 1] for x in self._masks]
             rows.append(self._distance(own, features, masks))
         return torch.stack(rows)
 
     def _distance(
-        self, a: Sequence[Tensor], b: Sequence[Tensor], masks: Sequence[Tensor] | None
+        self, a: Sequence[Tensor], b: Sequence[Tensor], masks: Sequence[Tensor]
     ) -> Tensor:
-        if masks is None:
-            return self.perceptual.distance(a, b)
         layers = zip(a, b, self.perceptual.weights, masks, strict=True)
         terms = [
             _mean(((x - y).square() * weight).sum(dim=1, keepdim=True), mask)

@@ -46,8 +46,8 @@ def compose(
         perceptual: The distance to minimise; None is `default_perceptual` of the network.
         pixel_weight: Weight of the mean squared pixel difference beside the distance: much keeps
             the colours of each photo, little lets them fit each other.
-        **settings: Of `project`, all but ``mask``. The encoder's reading of `collage` is the
-            ``initial`` to give; without one, a start is searched for.
+        **settings: Of `project`, all but ``mask`` and ``target_features``. The encoder's reading of
+            `collage` is the ``initial`` to give; without one, a start is searched for.
 
     Returns:
         What `project` returns; distances are of both parts together.
@@ -69,10 +69,15 @@ def compose(
             torch.lerp(x, y, F.adaptive_avg_pool2d(chosen, (x.shape[2], x.shape[3])))
             for x, y in zip(perceptual.encode(a), perceptual.encode(b), strict=True)
         ]
-    distance = _CollageDistance(perceptual, pasted, features)
     weights = (_balanced(outside, inside) + _balanced(inside, outside)).clamp(_LEAST, 1)
     return project(
-        network, pasted, perceptual=distance, mask=weights, pixel_weight=pixel_weight, **settings
+        network,
+        pasted,
+        perceptual=perceptual,
+        mask=weights,
+        target_features=features,
+        pixel_weight=pixel_weight,
+        **settings,
     )
 
 
@@ -164,32 +169,3 @@ def _blurred(mask: Tensor, sigma: float) -> Tensor:
     kernel = torch.exp(-((places - places[:, None]) / sigma).square() / 2)
     kernel = (kernel / kernel.sum(dim=1, keepdim=True)).to(mask)  # [R, R]
     return (kernel @ mask @ kernel.mT).clamp(0, 1)
-
-
-class _CollageDistance(PerceptualDistance):
-    """A perceptual distance for which a collage has the features of the photos in it."""
-
-    def __init__(
-        self, perceptual: PerceptualDistance, pasted: Tensor, features: list[Tensor]
-    ) -> None:
-        """Know the features of a collage.
-
-        Args:
-            perceptual: The distance for all other pictures.
-            pasted: The collage, [N, 3, R, R].
-            features: What `encode` is to return for it.
-        """
-        super().__init__(
-            perceptual.features,
-            perceptual.weights,
-            unit_length=perceptual.unit_length,
-            name=perceptual.name,
-        )
-        self._pasted = pasted
-        self._pasted_features = features
-
-    def encode(self, images: Tensor) -> list[Tensor]:
-        """Return features of pictures [N, 3, R, R], ready for `distance`."""
-        if images.shape == self._pasted.shape and torch.equal(images, self._pasted):
-            return self._pasted_features
-        return super().encode(images)

@@ -44,7 +44,7 @@ _SEARCH_BETAS = (0.9, 0.999)
 _REFINEMENT_BETAS = (0.8, 0.99)  # a short run is over before Adam's usual averages settle
 _IMPROVEMENT = 1e-3
 _PROBES = 32
-_CHUNK = 32
+_PIXELS_AT_ONCE = 32 * 64**2  # rendered without gradients: less memory than a step takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +102,7 @@ def project(
     space: Literal["w", "w+"] = "w+",
     initial: Tensor | Latent | None = None,
     mask: Tensor | None = None,
+    target_features: Sequence[Tensor] | None = None,
     steps: int | None = None,
     pixel_weight: float = 10.0,
     optimize_noise: bool = True,
@@ -115,6 +116,7 @@ def project(
     label: Sequence[float] | None = None,
     patience: int | None = None,
     max_seconds: float | None = None,
+    dtype: torch.dtype = torch.float32,
     on_step: Callable[[int, int, Mapping[str, Tensor]], None] | None = None,
 ) -> Projection:
     """Find the latents, and optionally the noise maps, that reproduce photos.
@@ -128,6 +130,8 @@ def project(
             `Latent`, whose noise maps are then started from too. None searches for a start.
         mask: What of the photos counts, [N or 1, 1, R, R]: 1 counts, 0 is ignored by all losses
             and so becomes what the generator thinks likely there.
+        target_features: What pictures are compared with instead of the photos' own features, as
+            `PerceptualDistance.encode` returns them.
         steps: Optimisation steps; None is 500 from a searched start, `REFINEMENT_STEPS` from
             ``initial``.
         pixel_weight: Weight of the mean squared pixel difference beside the distance.
@@ -148,6 +152,9 @@ def project(
         patience: Steps without progress until a photo's ramp-down is brought forward, and then
             until it stops; None is a fifth of ``steps``.
         max_seconds: Compresses the schedule to end in time; at least one step is made.
+        dtype: What synthesis and perceptual features of the steps are computed in, float32 or
+            bfloat16. Latents, noise maps and their moments are always float32, and so are the
+            picture and the distance of the result.
         on_step: Called after each step with ``loss`` and ``distance`` [N] and ``images``
             [N, 3, R, R], detached.
 
@@ -165,7 +172,15 @@ def project(
     steps = _default(steps, SEARCH_STEPS if initial is None else REFINEMENT_STEPS)
     searched_noise = 0.05 if space == "w" and initial is None else 0.0
     latent_noise = _default(latent_noise, searched_noise)
-    _check(generator, targets, space=space, steps=steps, seeds=seeds, max_seconds=max_seconds)
+    _check(
+        generator,
+        targets,
+        space=space,
+        steps=steps,
+        seeds=seeds,
+        max_seconds=max_seconds,
+        dtype=dtype,
+    )
     given, given_noise = _read_initial(network, initial, len(targets))
     started = time.monotonic()
     targets = targets.to(generator.w_avg.device)
@@ -173,7 +188,7 @@ def project(
     if perceptual is None:
         perceptual = load_perceptual(default_perceptual(network), device=targets.device)
     with torch.no_grad():
-        comparison = Comparison(perceptual, targets, mask)
+        comparison = Comparison(perceptual, targets, mask, features=target_features)
         samples, w_std = _sample_latents(network, label)
         average = samples.mean(dim=0)
         start, gap = _choose_start(
@@ -198,8 +213,11 @@ def project(
         jitter = w_std * latent_noise * run.schedule.latent_noise()
         latents = run.latents + jitter * _normal(streams, run.latents.shape[1:], targets.device)
         ws = latents.expand(-1, generator.num_ws, -1)
-        images = generator.synthesize(ws, noise=run.noise or "const")
-        distance = comparison.distance(images)
+        with torch.autocast(
+            targets.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16
+        ):
+            images = generator.synthesize(ws, noise=run.noise or "const")
+            distance = comparison.distance(images)
         loss = distance + pixel_weight * comparison.pixel_distance(images)
         regularized = loss
         if run.noise:
@@ -358,6 +376,7 @@ def _check(
     steps: int,
     seeds: Sequence[int],
     max_seconds: float | None,
+    dtype: torch.dtype,
 ) -> None:
     side = generator.img_resolution
     if targets.ndim != 4 or tuple(targets.shape[1:]) != (3, side, side) or not len(targets):
@@ -372,6 +391,8 @@ def _check(
         raise ValueError(f"steps: expected at least 1, got {steps}")
     if len(seeds) != len(targets):
         raise ValueError(f"seeds: expected {len(targets)}, got {len(seeds)}")
+    if dtype not in (torch.float32, torch.bfloat16):
+        raise ValueError(f"dtype: expected torch.float32 or torch.bfloat16, got {dtype}")
     if max_seconds is not None and not max_seconds > 0:
         raise ValueError(f"max_seconds: expected more than 0, got {max_seconds}")
 
@@ -453,16 +474,11 @@ def _choose_start(
     w = torch.cat([samples.mean(dim=0, keepdim=True), samples[: max(candidates, _PROBES) - 1]])
     probes: list[Tensor] = []
     rows = []
-    for chunk in w.split(_CHUNK):
-        ws = chunk[:, None].expand(-1, generator.num_ws, -1)
-        features = perceptual.encode(generator.synthesize(ws, noise="const"))
-        if not probes:
-            probes = [x[:_PROBES] for x in features]
-        between = [
-            perceptual.distance([x[i : i + 1] for x in probes], features)
-            for i in range(len(probes[0]))
-        ]
-        rows.append(torch.cat([comparison.to_each(features), torch.stack(between)]))
+    for part in w.split(_PROBES):
+        features = _features(generator, perceptual, part)
+        probes = probes or features
+        between = perceptual.distance_table(probes, features)
+        rows.append(torch.cat([comparison.to_each(features), between]))
     table = torch.cat(rows, dim=1)  # [N + probes, candidates]
     if not bool(table.isfinite().all()):
         raise GaneditError("the network renders values that are not finite; it is damaged")
@@ -472,6 +488,26 @@ def _choose_start(
     gaps = table[:count].amin(dim=1) / own.amin(dim=1).max().clamp_min(1e-12)
     best = table[:count, :candidates].argmin(dim=1)
     return w[best][:, None], gaps
+
+
+def _features(generator: Generator, perceptual: PerceptualDistance, w: Tensor) -> list[Tensor]:
+    """Return the features of what latents [M, w_dim] render, M rows each, a few at a time."""
+    size = max(1, _PIXELS_AT_ONCE // generator.img_resolution**2)
+    kept: list[Tensor] = []
+    for start in range(0, len(w), size):
+        ws = w[start : start + size, None].expand(-1, generator.num_ws, -1)
+        maps = perceptual.encode(generator.synthesize(ws, noise="const"))
+        kept = kept or [_empty(len(w), x) for x in maps]
+        for all_of_it, x in zip(kept, maps, strict=True):
+            all_of_it[start : start + size] = x
+    return kept
+
+
+def _empty(count: int, like: Tensor) -> Tensor:
+    shape = (count, *like.shape[1:])
+    return torch.empty(
+        shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last
+    )
 
 
 def _initial_noise(

@@ -254,7 +254,7 @@ def _accumulate(
     parts = []
     for some in pivots:
         images = generator.synthesize(some.ws, noise=some.noise)
-        distance = perceptual.distance(perceptual.encode(images), some.features)
+        distance = perceptual.distance_to(some.features, images)
         loss = distance + pixel_weight * pixel_distance(images, some.targets)
         (loss.sum() / count).backward()
         parts.append((images.detach(), distance.detach(), loss.detach()))

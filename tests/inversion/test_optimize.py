@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+import ganedit
 from ganedit.checkpoints import Network
 from ganedit.errors import GaneditError
 from ganedit.inversion import DOMAIN_GAP_LIMIT, default_perceptual, optimize, project
@@ -239,6 +240,7 @@ def test_faulty_arguments(generator, planted, perceptual):
     assert "steps" in message(steps=0)
     assert "seeds: expected 4, got 1" in message(seeds=[0])
     assert "max_seconds" in message(max_seconds=0)
+    assert "dtype: expected torch.float32 or torch.bfloat16" in message(dtype=torch.float16)
     assert "initial: expected" in message(initial=planted[0][:2])
     assert "initial: expected" in message(initial=planted[0][:, :1])
     assert "mask: expected [4 or 1, 1, 16, 16]" in message(mask=torch.ones(4, 16, 16))
@@ -319,6 +321,22 @@ def test_what_a_mask_hides_changes_nothing_and_the_rest_is_met(generator, plante
     error = (again.images - planted[1]).square()[..., :10].mean(dim=(1, 2, 3))
     assert (error / planted[1].var(dim=(1, 2, 3))).max() < 0.05
     assert ((again.images - scribbled).square()[..., 10:].mean(dim=(1, 2, 3)) > error).all()
+
+
+@pytest.mark.slow
+def test_bfloat16_steps_end_as_close():
+    heads = ganedit.render(ganedit.sample_factors(range(4))).image
+    found = {
+        dtype: project(ganedit.load("clay"), heads, steps=60, candidates=1, dtype=dtype)
+        for dtype in (torch.float32, torch.bfloat16)
+    }
+    wide, narrow = (one.distance.mean() for one in found.values())
+    assert not torch.equal(wide, narrow)
+    assert narrow == pytest.approx(float(wide), rel=0.02)
+    half = found[torch.bfloat16]
+    assert {x.dtype for x in (half.ws, *half.noise, half.images)} == {torch.float32}
+    rendered = ganedit.load("clay").generator.synthesize(half.ws, noise=half.noise)
+    assert torch.equal(rendered, half.images)
 
 
 def test_a_mask_of_ones_is_no_mask(generator, planted, perceptual):

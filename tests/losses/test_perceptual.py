@@ -10,6 +10,7 @@ from ganedit.losses import (
     image2stylegan_distance,
     load_perceptual,
     lpips_distance,
+    perceptual,
 )
 
 
@@ -51,6 +52,53 @@ def test_unit_length_ignores_the_scale_of_features_but_not_their_direction():
     a = torch.rand(1, 3, 8, 8) + 0.1
     assert distance(a, 2 * a).item() < 1e-12
     assert distance(a, -a).item() == pytest.approx(4, rel=1e-5)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("targets", [1, 2])
+@pytest.mark.parametrize("unit_length", [False, True])
+@pytest.mark.parametrize("numbers", [50, 2**16])
+def test_the_distance_for_gradients_is_the_same(monkeypatch, layout, targets, unit_length, numbers):
+    monkeypatch.setattr(perceptual, "_CACHED_NUMBERS", numbers)
+    weights = [torch.tensor(0.3), torch.rand(1, 3, 1, 1)]
+    distance = PerceptualDistance(Pyramid(), weights, unit_length=unit_length, name="test").double()
+    images = (torch.rand(2, 3, 10, 14).double() - 0.5).contiguous(memory_format=layout)
+    images[:, :, 2:6, 2:6] = 0  # both maps have vectors without a direction
+    images.requires_grad_()
+    wanted = distance.encode(torch.rand(targets, 3, 10, 14).double() - 0.5)
+    got = distance.distance_to(wanted, images)
+    expected = distance.distance(distance.encode(images), wanted)
+    torch.testing.assert_close(got, expected)
+    factors = torch.tensor([1.0, -3.0])
+    gradients = [torch.autograd.grad(x, images, factors.double())[0] for x in (got, expected)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_the_distance_for_gradients_under_autocast_is_near():
+    distance = lpips_distance(VGG16(), [torch.rand(1, c, 1, 1) for c in (64, 128, 256, 512, 512)])
+    distance.requires_grad_(False)
+    images, target = torch.rand(2, 1, 3, 32, 32) * 2 - 1
+    images.requires_grad_()
+    wanted = distance.encode(target)
+    expected = distance.distance_to(wanted, images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = distance.distance_to(wanted, images)
+    assert got.dtype == torch.float32
+    torch.testing.assert_close(got, expected, rtol=1e-2, atol=0)
+    a, b = (torch.autograd.grad(x.sum(), images)[0].flatten() for x in (got, expected))
+    assert torch.cosine_similarity(a, b, dim=0) > 0.98
+
+
+def test_a_table_holds_the_distances_of_all_pairs():
+    weights = [torch.tensor(0.3), torch.rand(1, 3, 1, 1)]
+    distance = PerceptualDistance(Pyramid(), weights, unit_length=True, name="test")
+    a, b = torch.rand(7, 3, 8, 8), torch.rand(5, 3, 8, 8)
+    table = distance.distance_table(distance.encode(a), distance.encode(b))
+    expected = torch.stack([distance(x[None], b) for x in a])
+    torch.testing.assert_close(table, expected, rtol=1e-4, atol=1e-6)
+    own = distance.distance_table(distance.encode(a), distance.encode(a)).diagonal()
+    assert own.min() >= 0
+    assert own.max() < 1e-5
 
 
 def test_gradients_stay_finite_where_features_vanish():
