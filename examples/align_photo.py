@@ -23,13 +23,13 @@ def main(out: Path, steps: int = 300) -> None:
     target = crop_quad(photo, face.quad, side)
     latent = ganedit.project(network, target, steps=steps).latent(network)
     style = ganedit.sample(network, [15], truncation_psi=0.7)
-    mixed = ganedit.mix(latent, style, layers=range(3))  # glasses of another head
+    mixed = ganedit.mix(latent, style, layers=range(4, 7))  # another one's laugh
     pictures = [target, *(next(iter(ganedit.synthesize(network, x))) for x in (latent, mixed))]
-    pasted = [paste_into_photo(place, picture) for picture in pictures[1:]]
+    pasted = paste_into_photo(place, pictures[2], feather=0.25)
 
     height = photo.shape[2]
-    tiles = [torch.nn.functional.interpolate(p, size=(height, height)) for p in pictures]
-    write_image(out / "align.png", torch.cat([photo, *tiles[:1], *pasted], 3))
+    tiles = [torch.nn.functional.interpolate(p, (height, height), mode="bicubic") for p in pictures]
+    write_image(out / "align.png", torch.cat([photo, *tiles, pasted], 3).clamp(-1, 1))
 
 
 if __name__ == "__main__":

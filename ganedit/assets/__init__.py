@@ -14,6 +14,7 @@ _KINDS: dict[str, Kind] = {
     "clay": "generator",
     "clay-encoder": "encoder",
     "clay-features": "features",
+    "clay-detector": "features",
 }
 
 

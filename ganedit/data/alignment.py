@@ -27,6 +27,7 @@ MESH_RIGHT_EYE = (362, 385, 387, 263, 373, 380)
 MESH_MOUTH_CORNERS = (61, 291)
 MESH_POINTS = 478
 
+LEAST_INSIDE = 0.01  # of a crop that the photo covers
 FEATHER = 0.1  # width of a pasted crop's seam, of the crop's side
 
 _SUPERSAMPLES = 4  # at most, along each side of a pixel
@@ -173,7 +174,7 @@ def crop_quad(image: Tensor, quad: Tensor, size: int) -> Tensor:
     height, width = image.shape[2:]
     corners = quad.detach().double().cpu()
     _frame(corners)
-    if share_inside(corners, width, height) < 0.01:
+    if share_inside(corners, width, height) < LEAST_INSIDE:
         raise ValueError("quad: expected a crop that lies in the photo")
     part, corners = _around(image.float(), corners)
     part, corners = _shrunk(part, corners, size)
@@ -200,10 +201,14 @@ def _bounds(corners: Tensor, margin: float, width: int, height: int) -> tuple[in
     return int(low[0]), int(low[1]), right, bottom
 
 
+def _border(corners: Tensor) -> int:
+    """Return the pixels around a crop that FFHQ keeps."""
+    return max(round(0.1 * quad_side(corners)), 3)
+
+
 def _around(image: Tensor, corners: Tensor) -> tuple[Tensor, Tensor]:
     """Return the part of a photo that a crop needs, and the corners in it."""
-    margin = max(4.0, 0.1 * quad_side(corners))
-    left, top, right, bottom = _bounds(corners, margin, image.shape[3], image.shape[2])
+    left, top, right, bottom = _bounds(corners, _border(corners), image.shape[3], image.shape[2])
     return image[:, :, top:bottom, left:right], corners - corners.new_tensor([left, top])
 
 
@@ -219,15 +224,14 @@ def _shrunk(image: Tensor, corners: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _padded(image: Tensor, corners: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a photo with FFHQ's border, where a crop leaves it."""
+    """Return a photo with FFHQ's border, where a crop leaves it or comes within 4 pixels."""
     height, width = image.shape[2:]
-    side = quad_side(corners)
-    low, high = corners.amin(0), corners.amax(0)
-    outside = [-float(low[0]), -float(low[1]), float(high[0]) - width, float(high[1]) - height]
-    if max(outside) <= 0:
+    side, border = quad_side(corners), _border(corners)
+    low, high = corners.amin(0).floor(), corners.amax(0).ceil()
+    gaps = [-float(low[0]), -float(low[1]), float(high[0]) - width, float(high[1]) - height]
+    if max(gaps) <= -4:
         return image, corners
-    least = round(0.3 * side)
-    left, top, right, bottom = (max(math.ceil(gap) + 1, least) for gap in outside)
+    left, top, right, bottom = (max(round(gap) + border, round(0.3 * side), 1) for gap in gaps)
     columns = _reflected(width, left, right, image.device)
     rows = _reflected(height, top, bottom, image.device)
     large = image[:, :, rows][..., columns]

@@ -13,24 +13,32 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganedit.data.alignment import (
-    MESH_POINTS,
-    centre_quad,
+    LEAST_INSIDE,
     crop_quad,
     face_quad,
     quad_side,
+    share_inside,
     square_quad,
 )
-from ganedit.data.clayheads.factors import FACTOR_INDEX
-from ganedit.data.clayheads.render import CAMERA_RADIUS, LANDMARKS, landmark_positions, render
+from ganedit.data.clayheads.render import LANDMARKS
 from ganedit.errors import GaneditError
 from ganedit.features.clay import INPUT_SIDE, ClayFeatures, load_clay_features
+from ganedit.features.clay_detector import (
+    FRAME,
+    STRIDE,
+    ClayDetector,
+    HeadMaps,
+    load_clay_detector,
+)
 from ganedit.io.images import to_uint8
-from ganedit.three_d import camera_label, look_at_pose, project_points
 
 MODEL_ADDRESS = (
     "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
     "face_landmarker.task"
 )
+
+
+_MOST = 20  # faces in a photo
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +72,12 @@ def find_faces(image: Tensor, *, detector: str = "auto") -> list[Face]:
             landmarks, one in .task runs mediapipe's face landmarker with that model.
 
     Raises:
-        GaneditError: The detector is unknown, its file is missing or broken, or mediapipe is not
-            installed.
+        GaneditError: The detector is unknown, its file is missing or broken or of another photo, or
+            mediapipe is not installed.
     """
     suffix = Path(detector).suffix.lower()
     if detector in ("auto", "clay"):
-        faces = find_clay_heads(image, load_clay_features(image.device))
+        faces = find_clay_heads(image)
     elif suffix == ".json":
         faces = read_landmarks(Path(detector))
     elif suffix == ".task" or detector == "mediapipe":
@@ -79,6 +87,14 @@ def find_faces(image: Tensor, *, detector: str = "auto") -> list[Face]:
             f"{detector}: unknown detector; use clay, a FILE.json of landmarks, or the FILE.task"
             " of mediapipe's face landmarker"
         )
+    height, width = image.shape[2:]
+    for face in faces:
+        if share_inside(face.quad, width, height) < LEAST_INSIDE or quad_side(face.quad) < 1:
+            x, y = face.landmarks.mean(0).tolist()
+            raise GaneditError(
+                f"{detector}: the face at ({x:.0f}, {y:.0f}) is no part of a photo of"
+                f" {width}x{height} pixels; give landmarks in pixels of that photo"
+            )
     return sorted(faces, key=lambda face: -quad_side(face.quad))
 
 
@@ -116,7 +132,7 @@ def read_landmarks(path: Path) -> list[Face]:
 
     The file holds a face or a list of faces, each a list of (x, y): 68 points, mediapipe's 478, or
     the centres of the left eye, the right eye and the mouth; or an object with such a list as
-    ``landmarks``.
+    ``landmarks``. Whole numbers are centres of pixels, as dlib, OpenCV and FFHQ's script count.
 
     Raises:
         GaneditError: The file is missing, or holds something else.
@@ -144,8 +160,10 @@ def _is_point(value: object) -> bool:
 def _face_of(entry: object, path: Path) -> Face:
     points = entry.get("landmarks") if isinstance(entry, dict) else entry
     if not (isinstance(points, list) and all(_is_point(point) for point in points)):
-        raise GaneditError(f"{path}: expected a list of (x, y) a face, in pixels")
-    landmarks = torch.tensor(points, dtype=torch.float64).reshape(-1, 2)
+        raise GaneditError(
+            f"{path}: expected a list of (x, y) a face, in pixels; numbers between -1e6 and 1e6"
+        )
+    landmarks = torch.tensor(points, dtype=torch.float64).reshape(-1, 2) + 0.5
     try:
         return Face(landmarks, face_quad(landmarks))
     except ValueError as error:
@@ -173,228 +191,178 @@ def _mediapipe_faces(image: Tensor, model: Path) -> list[Face]:
             "mediapipe is not installed; pip install 'ganedit[mediapipe]', or give the landmarks"
             " as a FILE.json"
         ) from error
-    options = tasks.vision.FaceLandmarkerOptions(
-        base_options=tasks.BaseOptions(model_asset_path=str(model)), num_faces=20
-    )
     pixels = to_uint8(image)[0].numpy()
     picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=pixels)
     try:
+        options = tasks.vision.FaceLandmarkerOptions(
+            base_options=tasks.BaseOptions(model_asset_path=str(model)), num_faces=_MOST
+        )
         with tasks.vision.FaceLandmarker.create_from_options(options) as landmarker:
             found = landmarker.detect(picture).face_landmarks
-    except (RuntimeError, ValueError) as error:
-        raise GaneditError(f"{model}: not a model of mediapipe's face landmarker") from error
+    except (RuntimeError, ValueError, OSError) as error:
+        raise GaneditError(
+            f"{model}: not a model of mediapipe's face landmarker; fetch {MODEL_ADDRESS}"
+        ) from error
     size = torch.tensor([image.shape[3], image.shape[2]], dtype=torch.float64)
     faces = []
     for points in found:
-        places = torch.tensor([[point.x, point.y] for point in points[:MESH_POINTS]])
-        landmarks = places.double() * size
-        faces.append(Face(landmarks, face_quad(landmarks)))
+        places = torch.tensor([[point.x, point.y] for point in points], dtype=torch.float64)
+        faces.append(Face(places * size, face_quad(places * size)))
     return faces
 
 
 # Clay heads
 #
-# A candidate is (x, y, half, angle): centre and half a side of a crop in pixels of the photo, and
-# its turn in radians, clockwise. In a clay head's own framing, the landmarks that the network
-# reads are those that follow from the factors it reads; elsewhere the two disagree. Candidates are
-# searched for agreement, and judged by rendering the factors and comparing that with the crop.
+# A place is (x, y, side, turn): centre and side of a head's frame in pixels of the photo, and its
+# turn in radians, clockwise. The detector sees frames of one size, so it is shown the photo in
+# several; then each head is shown to it upright, a little larger, smaller and turned, and what it
+# says is averaged: a head is one in all of these views, a chance likeness is not.
 
-_WORKING_SIDE = 384  # pixels that the photo is reduced to
-_HALVES = (0.2, 0.29, 0.41, 0.58, 0.82)  # of the photo's shorter side, half of it
-_ANGLES = (-0.4, 0.0, 0.4)
-_STRIDE = 0.55  # of a candidate's half side
-_LINES = 20  # places that are followed
-_CHILDREN = 6  # variations of each in a round
-_ROUNDS = 4
-_SPREAD = 0.16  # of the first variations: shares of the half side, its logarithm, radians
-_CLOSE = 3  # of them that are compared with renderings, round after round
-_TRUSTED = 3.0  # distance to its rendering below which a crop is a head
-
-
-@dataclass(frozen=True, eq=False)
-class _Reading:
-    """What the network reads off N crops, and how far that disagrees with itself, [N]."""
-
-    factors: Tensor
-    landmarks: Tensor
-    disagreement: Tensor
+_WORKING_SIDE = 512  # pixels of the photo's longer side that heads are measured in
+_FINEST_SIDE = 320  # of the largest picture that is searched
+_LARGEST = 1.25  # frame that is looked for, in shorter sides of the photo
+_LIKELY = 0.3  # presence, 0..1, from which on a place is looked at again
+_SURE = 0.6  # mean presence in all views that makes a head
+_ROUNDS = 3
+_VIEWS = [(size, turn) for size in (0.84, 1.0, 1.19) for turn in (-0.2, 0.0, 0.2)]
+_VIEW_SIDE = 64  # pixels of a view, twice the frame's
 
 
 @torch.no_grad()
-def find_clay_heads(image: Tensor, features: ClayFeatures) -> list[Face]:
+def find_clay_heads(image: Tensor) -> list[Face]:
     """Return the clay heads in a picture of any size, the likeliest first.
 
-    Heads that fill a tenth to nearly all of the picture, turned by up to about 40 degrees.
+    Heads whose frame takes a twelfth of the longer side or more, at any turn.
 
     Args:
         image: [1, 3, H, W] in [-1, 1].
-        features: The network that reads clay heads.
     """
-    height, width = image.shape[2:]
-    ratio = min(1.0, _WORKING_SIDE / max(height, width))
-    small = image
-    if ratio < 1:
-        size = (max(1, round(height * ratio)), max(1, round(width * ratio)))
-        small = F.interpolate(image, size=size, mode="area")
-    candidates = _grid(small)
-    lines = _distant(candidates, _read(features, small, candidates).disagreement)
-    lines = _followed(features, small, lines)
-    distances = _distances(features, small, lines)
-    close = distances.argsort()[:_CLOSE]
-    lines, distances = _refined(features, small, lines[close], distances[close])
+    detector, features = load_clay_detector(image.device), load_clay_features(image.device)
+    ratio = min(1.0, _WORKING_SIDE / max(image.shape[2:]))
+    small = _resized(image, ratio)
+    places = _candidates(detector, small)
+    if not len(places):
+        return []
+    for _ in range(_ROUNDS):
+        places, presence = _measured(detector, small, places)
     faces: list[Face] = []
-    for index in distances.argsort().tolist():
-        place = lines[index]
-        if distances[index] < _TRUSTED and not any(_overlaps(place / ratio, f) for f in faces):
-            faces.append(_face_at(features, image, place, ratio, float(distances[index])))
+    for index in presence.argsort(descending=True).tolist():
+        quad = _frame_quad(places[index]) / ratio
+        if float(presence[index]) >= _SURE and not any(_overlap(quad, f.quad) for f in faces):
+            faces.append(_read_head(features, image, quad, float(presence[index])))
     return faces
 
 
-def _grid(image: Tensor) -> Tensor:
-    """Return candidates all over a picture, [N, 4]."""
+def _resized(image: Tensor, ratio: float) -> Tensor:
+    """Return a picture enlarged by ``ratio``, at least a pixel along each side."""
+    if ratio == 1:
+        return image
+    height, width = (max(1, round(side * ratio)) for side in image.shape[2:])
+    return F.interpolate(image, size=(height, width), mode="bilinear", antialias=True)
+
+
+def _candidates(detector: ClayDetector, image: Tensor) -> Tensor:
+    """Return the likeliest places, none twice; [n, 4]."""
     height, width = image.shape[2:]
-    quad = centre_quad(width, height)
-    found = [(width / 2, height / 2, quad_side(quad) / 2, 0.0)]
-    for share in _HALVES:
-        half = share * min(height, width) / 2 * 1.2
-        columns = _places(width, half)
-        rows = _places(height, half)
-        found += [(x, y, half, angle) for angle in _ANGLES for y in rows for x in columns]
-    return torch.tensor(found, device=image.device)
-
-
-def _places(size: int, half: float) -> list[float]:
-    """Return centres along a side, so that a head may touch the border."""
-    first = min(0.6 * half, size / 2)
-    count = max(1, math.ceil((size - 2 * first) / (_STRIDE * half))) + 1
-    return torch.linspace(first, size - first, count).tolist()
-
-
-def _crops(image: Tensor, candidates: Tensor) -> Tensor:
-    """Return the crops [N, 3, 64, 64] of candidates, each from a fitting reduction."""
-    height, width = image.shape[2:]
-    axis = (torch.arange(INPUT_SIDE, device=image.device) + 0.5) / (INPUT_SIDE / 2) - 1
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    crops = image.new_empty(len(candidates), 3, INPUT_SIDE, INPUT_SIDE)
-    levels = (candidates[:, 2] / (INPUT_SIDE / 2)).clamp(min=1).log2().mul(2).round()
-    for level in levels.unique():
-        index = (levels == level).nonzero()[:, 0]
-        factor = 2 ** (float(level) / 2)
-        size = (max(1, round(height / factor)), max(1, round(width / factor)))
-        small = F.interpolate(image, size=size, mode="area") if level else image
-        cx, cy, half, angle = candidates[index][..., None, None].unbind(1)
-        right, down = half * angle.cos(), half * angle.sin()
-        px, py = cx + right * x - down * y, cy + down * x + right * y
-        grid = torch.stack([px * 2 / width - 1, py * 2 / height - 1], -1)
-        crops[index] = F.grid_sample(
-            small.expand(len(index), -1, -1, -1), grid, padding_mode="reflection",
-            align_corners=False,
-        )  # fmt: skip
-    return crops
-
-
-def _read(features: ClayFeatures, image: Tensor, candidates: Tensor) -> _Reading:
-    parts = [features.predict(_crops(image, part)) for part in candidates.split(64)]
-    factors = torch.cat([part.factors for part in parts])
-    landmarks = torch.cat([part.landmarks for part in parts])
-    yaw, pitch = factors[:, FACTOR_INDEX["yaw"]], factors[:, FACTOR_INDEX["pitch"]]
-    camera = camera_label(look_at_pose(yaw, pitch, radius=CAMERA_RADIUS))
-    expected = project_points(camera, landmark_positions(factors))
-    return _Reading(factors, landmarks, (landmarks - expected).norm(dim=-1).mean(1))
-
-
-def _distant(candidates: Tensor, disagreement: Tensor) -> Tensor:
-    """Return the best candidates that are not each other's neighbours, [n, 4]."""
+    finest = _FINEST_SIDE / max(height, width)
+    coarsest = min(finest, FRAME / (_LARGEST * min(height, width)))
+    found = []
+    for level in range(1 + math.floor(2 * math.log2(finest / coarsest))):
+        picture = _resized(image, coarsest * 2 ** (level / 2))
+        scale = width / picture.shape[3], height / picture.shape[2]
+        padding = (0, -picture.shape[3] % STRIDE, 0, -picture.shape[2] % STRIDE)
+        maps = detector.predict(F.pad(picture, padding, mode="replicate"))
+        found.append(_listed(maps, scale))
+    places = torch.cat(found)
+    places = places[places[:, 4] > _LIKELY]
     kept: list[Tensor] = []
-    for index in disagreement.argsort().tolist():
-        place = candidates[index]
-        if all(_apart(place, other) for other in kept):
+    for place in places[places[:, 4].argsort(descending=True)]:
+        if not any(_overlap(_frame_quad(place), _frame_quad(other)) for other in kept):
             kept.append(place)
-        if len(kept) == _LINES:
+        if len(kept) == _MOST:
             break
-    return torch.stack(kept)
+    return torch.stack(kept)[:, :4] if kept else places[:, :4]
 
 
-def _apart(one: Tensor, other: Tensor) -> bool:
-    far = float((one[:2] - other[:2]).norm()) > 0.5 * float(torch.minimum(one[2], other[2]))
-    return far or abs(math.log(float(one[2]) / float(other[2]))) > 0.3
+def _listed(maps: HeadMaps, scale: tuple[float, float]) -> Tensor:
+    """Return what maps of a picture say in pixels of the photo: places and presence, [n, 5]."""
+    rows, columns = maps.presence.shape[1:]
+    device = maps.presence.device
+    x = STRIDE * (torch.arange(columns, device=device) + 0.5) + maps.offset[:, 0]
+    y = STRIDE * (torch.arange(rows, device=device)[:, None] + 0.5) + maps.offset[:, 1]
+    side = maps.side * math.sqrt(scale[0] * scale[1])
+    listed = [x * scale[0], y * scale[1], side, maps.turn, maps.presence.sigmoid()]
+    return torch.stack([values.flatten() for values in listed], 1)
 
 
-def _followed(features: ClayFeatures, image: Tensor, lines: Tensor) -> Tensor:
-    """Return each candidate after rounds of small random changes that keep what agrees most."""
-    random = torch.Generator().manual_seed(0)
-    spread = _SPREAD
-    for _ in range(_ROUNDS):
-        noise = torch.randn(len(lines), _CHILDREN, 4, generator=random).to(lines) * spread
-        noise[:, 0] = 0  # the parent
-        children = _varied(lines, noise)
-        read = _read(features, image, children.flatten(0, 1))
-        best = read.disagreement.unflatten(0, (len(lines), _CHILDREN)).argmin(1)
-        lines = children[torch.arange(len(lines)), best]
-        spread *= 0.65
-    return lines
+def _measured(detector: ClayDetector, image: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Return places [n, 4] and presences [n], each the mean of several views."""
+    views = places.new_tensor(_VIEWS)
+    shown = places[:, None].repeat(1, len(views), 1)  # [n, views, 4]
+    shown[..., 2] *= views[:, 0]
+    shown[..., 3] += views[:, 1]
+    maps = detector.predict(_seen(image, shown.flatten(0, 1)))
+    # The places of a view around its middle, which is the frame's.
+    middle = slice(_VIEW_SIDE // STRIDE // 2 - 1, _VIEW_SIDE // STRIDE // 2 + 1)
+    at = torch.tensor([-STRIDE / 2, STRIDE / 2], device=image.device)
+    offset = maps.offset[:, :, middle, middle]
+    x, y = at + offset[:, 0], at[:, None] + offset[:, 1]  # from the view's middle
+    side, turn, presence = (
+        values[:, middle, middle] for values in (maps.side, maps.turn, maps.presence.sigmoid())
+    )
+    cx, cy, frame, angle = (values[:, None, None] for values in shown.flatten(0, 1).unbind(1))
+    pixel = frame / FRAME
+    listed = [
+        cx + pixel * (angle.cos() * x - angle.sin() * y),
+        cy + pixel * (angle.sin() * x + angle.cos() * y),
+        (pixel * side).log(),
+        (angle + turn).cos(),
+        (angle + turn).sin(),
+    ]
+    found = torch.stack(listed, 1).unflatten(0, shown.shape[:2])  # [n, views, 5, 2, 2]
+    presence = presence.unflatten(0, shown.shape[:2])
+    share = presence / presence.sum((1, 2, 3), keepdim=True).clamp(min=1e-6)
+    x, y, side, cos, sin = (found * share[:, :, None]).sum((1, 3, 4)).unbind(1)
+    return torch.stack([x, y, side.exp(), torch.atan2(sin, cos)], 1), presence.mean((1, 2, 3))
 
 
-def _distances(features: ClayFeatures, image: Tensor, candidates: Tensor) -> Tensor:
-    """Return how far crops are from renderings of what was read off them, [N]; heads only."""
-    crops = _crops(image, candidates)
-    heads = render(features.predict(crops).factors, resolution=INPUT_SIDE, supersample=1)
-    solid = heads.depth.isfinite().to(crops.dtype)
-    total = crops.new_zeros(len(crops))
-    for one, other in zip(features(crops), features(heads.image), strict=True):
-        share = F.adaptive_avg_pool2d(solid, one.shape[-1])
-        gap = (F.normalize(one, dim=1) - F.normalize(other, dim=1)).square().sum(1, keepdim=True)
-        total += (gap * share).sum((1, 2, 3)) / share.sum((1, 2, 3)).clamp(min=1)
-    return total
+def _seen(image: Tensor, places: Tensor) -> Tensor:
+    """Return views [n, 3, 64, 64] with the places' frames upright in their middle."""
+    height, width = image.shape[2:]
+    at = (torch.arange(_VIEW_SIDE, device=image.device) + 0.5 - _VIEW_SIDE / 2) / FRAME
+    views = image.new_empty(len(places), 3, _VIEW_SIDE, _VIEW_SIDE)
+    levels = (places[:, 2] / FRAME).clamp(min=1).log2().mul(2).round()
+    for level in levels.unique().tolist():
+        index = (levels == level).nonzero()[:, 0]
+        source = _resized(image, 2 ** (-level / 2))
+        x, y, side, turn = places[index][..., None, None].unbind(1)
+        right, down = side * turn.cos(), side * turn.sin()
+        px, py = x + right * at - down * at[:, None], y + down * at + right * at[:, None]
+        grid = torch.stack([px * 2 / width - 1, py * 2 / height - 1], -1)
+        views[index] = F.grid_sample(
+            source.expand(len(index), -1, -1, -1), grid, padding_mode="border", align_corners=False
+        )
+    return views
 
 
-def _refined(
-    features: ClayFeatures, image: Tensor, places: Tensor, distances: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return candidates closer to their renderings, and how close; [n, 4] and [n]."""
-    random = torch.Generator().manual_seed(0)
-    # A head that looks aside resembles one that is tilted: try tilts and sizes before the rest.
-    tilts = [[0.0, 0.0, size, tilt] for size in (-0.12, 0.1) for tilt in (-0.36, -0.18, 0.18, 0.36)]
-    rounds = [torch.tensor(tilts).expand(len(places), -1, -1)]
-    for spread in (0.1, 0.07, 0.05, 0.035):
-        rounds.append(torch.randn(len(places), 6, 4, generator=random) * spread)
-    for noise in rounds:
-        children = torch.cat([places[:, None], _varied(places, noise.to(places))], 1)
-        found = _distances(features, image, children[:, 1:].flatten(0, 1))
-        found = torch.cat([distances[:, None], found.unflatten(0, (len(places), -1))], 1)
-        best = found.argmin(1)
-        places = children[torch.arange(len(best)), best]
-        distances = found.amin(1)
-    return places, distances
+def _frame_quad(place: Tensor) -> Tensor:
+    """Return the quad of a place, [4, 2]."""
+    x, y, side, turn = place[:4].double().tolist()
+    right = torch.tensor([math.cos(turn), math.sin(turn)], dtype=torch.float64) * side / 2
+    return square_quad(torch.tensor([x, y], dtype=torch.float64), right)
 
 
-def _varied(places: Tensor, noise: Tensor) -> Tensor:
-    """Return candidates [n, k, 4] around candidates [n, 4]; noise [n, k, 4]."""
-    children = places[:, None].expand_as(noise).clone()
-    children[..., :2] += noise[..., :2] * places[:, None, 2:3]
-    children[..., 2] *= noise[..., 2].exp()
-    children[..., 3] += noise[..., 3]
-    return children
+def _overlap(one: Tensor, other: Tensor) -> bool:
+    """Whether two frames' centres are nearer than half of the larger side."""
+    reach = max(quad_side(one), quad_side(other)) / 2
+    return float((one.mean(0) - other.mean(0)).norm()) < reach
 
 
-def _overlaps(place: Tensor, face: Face) -> bool:
-    middle = face.quad.mean(0)
-    reach = max(float(place[2]), quad_side(face.quad) / 2)
-    return float((place[:2].double().cpu() - middle).norm()) < reach
-
-
-def _face_at(
-    features: ClayFeatures, image: Tensor, place: Tensor, ratio: float, distance: float
-) -> Face:
-    """Return the head at a candidate [4] of the photo that was reduced by ``ratio``."""
-    x, y, half, angle = place.double().tolist()
-    turned = torch.tensor([math.cos(angle), math.sin(angle)], dtype=torch.float64)
-    centre = torch.tensor([x, y], dtype=torch.float64) / ratio
-    quad = square_quad(centre, turned * half / ratio)
-    crop = crop_quad(image, quad, INPUT_SIDE)
-    points = features.predict(crop).landmarks[0].double().cpu()
+def _read_head(features: ClayFeatures, image: Tensor, quad: Tensor, presence: float) -> Face:
+    """Return the head in a frame, with the landmarks that are read off its crop."""
+    points = features.predict(crop_quad(image, quad, INPUT_SIDE)).landmarks[0].double().cpu()
     sides = torch.stack([quad[3] - quad[0], quad[1] - quad[0]])
-    return Face(quad[0] + points @ sides, quad, max(0.0, 1 - distance / (2 * _TRUSTED)))
+    return Face(quad[0] + points @ sides, quad, presence)
 
 
 def clay_centres(landmarks: Tensor) -> Tensor:

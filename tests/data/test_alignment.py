@@ -1,7 +1,10 @@
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ganedit.data.alignment import (
     alignment_of,
@@ -17,6 +20,9 @@ from ganedit.data.alignment import (
 )
 from ganedit.errors import GaneditError
 from ganedit.io import read_image, write_image
+from ganedit.io.images import to_uint8
+
+PHOTO = Path(__file__).parents[2] / "examples" / "unaligned.jpg"
 
 
 def smooth(height: int, width: int) -> torch.Tensor:
@@ -152,3 +158,78 @@ def test_another_photo_is_refused_by_its_size(tmp_path):
     write_image(tmp_path / "other.png", photo[..., :50])
     with pytest.raises(GaneditError, match="50x100 pixels, but 120x100"):
         paste_into_photo(where, crop, photo=str(tmp_path / "other.png"))
+
+
+# FFHQ's recipe once more, with PIL and numpy, in pixels whose centres are whole numbers
+
+
+def ffhq_crop(photo: Image.Image, centres, size: int, *, fine: int) -> Image.Image:
+    """The crop of a face with these centres of eyes and mouth, from ``fine``² samples a pixel."""
+    left, right, mouth = np.array(centres, float)
+    across, down = right - left, mouth - (left + right) / 2
+    x = across - np.array([-down[1], down[0]])
+    x *= max(2 * np.hypot(*across), 1.8 * np.hypot(*down)) / np.hypot(*x)
+    y, centre = np.array([-x[1], x[0]]), (left + right) / 2 + 0.1 * down
+    quad = np.stack([centre - x - y, centre - x + y, centre + x + y, centre + x - y])
+    side = 2 * np.hypot(*x)
+    shrink = int(side / size / 2)
+    if shrink > 1:
+        photo = photo.resize([round(edge / shrink) for edge in photo.size], Image.LANCZOS)
+        quad, side = quad / shrink, side / shrink
+    border = max(round(0.1 * side), 3)
+    low, high = np.floor(quad.min(0)).astype(int), np.ceil(quad.max(0)).astype(int)
+    start, end = np.maximum(low - border, 0), np.minimum(high + border, photo.size)
+    photo, quad = photo.crop((*start, *end)), quad - start
+    before = np.maximum(start - low + border, 0)
+    after = np.maximum(high - start - photo.size + border, 0)
+    if max(*before, *after) > border - 4:
+        least = round(0.3 * side)
+        before, after = np.maximum(before, least), np.maximum(after, least)
+        photo = ffhq_border(np.asarray(photo, np.float32), before, after, blur=0.02 * side)
+        quad = quad + before
+    corners = tuple((quad + 0.5).ravel())
+    large = photo.transform((size * fine, size * fine), Image.QUAD, corners, Image.BILINEAR)
+    return large.resize((size, size), Image.BOX)
+
+
+def ffhq_border(pixels, before, after, *, blur: float) -> Image.Image:
+    """A photo [H, W, 3] with its reflection around, blurred, then of the median colour."""
+    widths = ((before[1], after[1]), (before[0], after[0]), (0, 0))
+    pixels = np.pad(pixels, widths, "reflect")
+    height, width = pixels.shape[:2]
+    y, x = np.mgrid[:height, :width]
+    along = 1 - np.minimum(x / before[0], (width - 1 - x) / after[0])
+    down = 1 - np.minimum(y / before[1], (height - 1 - y) / after[1])
+    mask = np.maximum(along, down)[..., None]
+    reach = int(4 * blur + 0.5)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / blur) ** 2)
+    blurred = pixels
+    for axis in (0, 1):
+        wide = [(reach, reach) if axis == one else (0, 0) for one in range(3)]
+        padded, count = np.pad(blurred, wide, "symmetric"), blurred.shape[axis]
+        parts = [np.take(padded, range(i, i + count), axis) for i in range(len(kernel))]
+        blurred = sum(w * part for w, part in zip(kernel / kernel.sum(), parts, strict=True))
+    pixels = pixels + (blurred - pixels) * np.clip(3 * mask + 1, 0, 1)
+    pixels = pixels + (np.median(pixels, (0, 1)) - pixels) * np.clip(mask, 0, 1)
+    return Image.fromarray(np.uint8(np.clip(np.rint(pixels), 0, 255)))
+
+
+@pytest.mark.parametrize(
+    ("centres", "size", "fine", "mean", "most"),
+    [
+        (((210, 170), (250, 185), (222, 215)), 256, 1, 0.5, 2),  # inside
+        (((40, 60), (100, 50), (75, 120)), 256, 1, 0.5, 2),  # over two borders
+        (((20, 20), (120, 35), (60, 130)), 512, 1, 0.5, 2),  # mostly outside
+        (((142, 97), (192, 97), (167, 147)), 208, 1, 0.5, 2),  # a few pixels from the border
+        (((210, 170), (250, 185), (222, 215)), 48, 4, 1.5, 40),  # reduced, and over...
+        (((20, 20), (120, 35), (60, 130)), 48, 4, 1.5, 40),  # ...the border
+    ],
+)
+def test_crops_are_ffhq_s(centres, size, fine, mean, most):
+    """Where no pixel is averaged, within 2 levels of 255; reduced, as far as resampling differs."""
+    quad = face_quad(torch.tensor(centres, dtype=torch.float64) + 0.5)
+    crop = to_uint8(crop_quad(read_image(PHOTO), quad, size))[0].numpy().astype(float)
+    expected = ffhq_crop(Image.open(PHOTO).convert("RGB"), centres, size, fine=fine)
+    difference = np.abs(crop - np.asarray(expected, float))
+    assert difference.mean() < mean
+    assert difference.max() <= most

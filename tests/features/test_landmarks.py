@@ -1,5 +1,8 @@
 import json
+import sys
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +11,7 @@ from ganedit.data.alignment import quad_side
 from ganedit.errors import GaneditError
 from ganedit.features.landmarks import Face, choose_faces, clay_centres, find_faces, read_landmarks
 from ganedit.io import read_image
+from ganedit.training.detector import random_scenes
 
 PHOTO = Path(__file__).parents[2] / "examples" / "unaligned.jpg"
 TRUE_SIDE = 0.42 * 512  # of the framing that examples/unaligned.jpg was rendered with
@@ -27,6 +31,23 @@ def test_a_turned_clay_head_is_found_and_put_upright():
     assert 0 < face.score <= 1
 
 
+def test_two_heads_are_found_and_one_of_them_upside_down():
+    photo = read_image(PHOTO)
+    both = torch.cat([photo, photo.flip(2, 3)], 3)
+    upright, turned = sorted(find_faces(both), key=lambda face: float(face.quad[:, 0].mean()))
+    assert upright.quad[0, 1] < upright.quad[1, 1]  # its top is above
+    assert turned.quad[0, 1] > turned.quad[1, 1]
+
+
+def test_what_is_no_head_is_not_taken_for_one():
+    scenes = random_scenes(4, 128, torch.Generator().manual_seed(0))
+    assert [find_faces(scene) for scene in scenes.split(1)] == [[]] * 4
+    photo = read_image(PHOTO)
+    assert find_faces(photo[..., :120, :]) == []  # the hair alone
+    assert find_faces(photo[..., :1, :1]) == []
+    assert find_faces(photo[..., :2, :]) == []
+
+
 def test_landmarks_come_from_a_file(tmp_path):
     path = tmp_path / "points.json"
     larger = [[2 * x, 2 * y] for x, y in CENTRES]
@@ -35,7 +56,7 @@ def test_landmarks_come_from_a_file(tmp_path):
     assert [quad_side(face.quad) for face in faces] == pytest.approx([320, 160])
     path.write_text(json.dumps(CENTRES))
     (face,) = read_landmarks(path)
-    assert face.box == (80, 50, 120, 80)
+    assert face.box == (80.5, 50.5, 120.5, 80.5)  # a whole number is the centre of a pixel
 
 
 @pytest.mark.parametrize(
@@ -61,7 +82,7 @@ def test_a_face_is_chosen_by_size_or_number():
         choose_faces([], "largest", name="a.png")
 
 
-def test_missing_detectors_say_how_to_get_them(tmp_path):
+def test_missing_detectors_say_how_to_get_them(tmp_path, monkeypatch):
     image = torch.zeros(1, 3, 64, 64)
     with pytest.raises(GaneditError, match=r"fetch https://.*face_landmarker\.task"):
         find_faces(image, detector="mediapipe")
@@ -69,5 +90,76 @@ def test_missing_detectors_say_how_to_get_them(tmp_path):
         find_faces(image, detector="dlib")
     model = tmp_path / "face_landmarker.task"
     model.write_bytes(b"")
-    with pytest.raises(GaneditError, match=r"ganedit\[mediapipe\]|not a model"):
+    monkeypatch.setitem(sys.modules, "mediapipe", None)
+    with pytest.raises(GaneditError, match=r"ganedit\[mediapipe\]"):
         find_faces(image, detector=str(model))
+
+
+class Landmarker:
+    """Mediapipe's, as far as it is called; finds one small and one large face."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def detect(self, picture):
+        assert picture["data"].shape == (100, 200, 3)
+        assert picture["data"].dtype == "uint8"
+        faces = []
+        for size in (0.1, 0.2):
+            points = [SimpleNamespace(x=0.5, y=0.5, z=0.0) for _ in range(478)]
+            for index, x, y in [(33, -1, 0), (133, -1, 0), (362, 1, 0), (61, 0, 2), (291, 0, 2)]:
+                points[index] = SimpleNamespace(x=0.5 + x * size / 2, y=0.5 + y * size, z=0.0)
+            faces.append(points)
+        return SimpleNamespace(face_landmarks=faces)
+
+
+def test_faces_of_mediapipe_are_in_pixels(tmp_path, monkeypatch):
+    vision = SimpleNamespace(
+        FaceLandmarkerOptions=lambda **options: options,
+        FaceLandmarker=SimpleNamespace(create_from_options=lambda options: Landmarker()),
+    )
+    tasks = SimpleNamespace(vision=vision, BaseOptions=lambda **options: options)
+    package = SimpleNamespace(
+        Image=lambda **parts: parts, ImageFormat=SimpleNamespace(SRGB="rgb"), tasks=tasks
+    )
+    monkeypatch.setitem(sys.modules, "mediapipe", package)
+    monkeypatch.setitem(sys.modules, "mediapipe.tasks.python", tasks)
+    model = tmp_path / "face_landmarker.task"
+    model.write_bytes(b"model")
+    large, small = find_faces(torch.zeros(1, 3, 100, 200), detector=str(model))
+    assert large.landmarks.shape == (478, 2)
+    assert large.landmarks[33].tolist() == pytest.approx([80, 50])  # 0.4 of 200, 0.5 of 100
+    assert large.landmarks[61].tolist() == pytest.approx([100, 90])
+    assert quad_side(large.quad) == pytest.approx(2 * quad_side(small.quad))
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", None])
+def test_what_is_no_model_of_mediapipe_is_one_line(tmp_path, content):
+    pytest.importorskip("mediapipe")
+    model = tmp_path / "face_landmarker.task"
+    if content is None:
+        with zipfile.ZipFile(model, "w") as bundle:
+            bundle.writestr("readme.txt", "no model")
+    else:
+        model.write_bytes(content)
+    with pytest.raises(GaneditError, match="not a model of mediapipe's face landmarker") as error:
+        find_faces(torch.zeros(1, 3, 64, 64), detector=str(model))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [[5000, 5000], [5040, 5000], [5020, 5040]],  # elsewhere
+        [[-90000, -90000], [90000, -90000], [0, 90000]],  # the photo is a speck in it
+        [[50, 50], [50.001, 50], [50, 50.001]],  # less than a pixel
+    ],
+)
+def test_landmarks_of_another_photo_are_refused(tmp_path, points):
+    path = tmp_path / "points.json"
+    path.write_text(json.dumps(points))
+    with pytest.raises(GaneditError, match="no part of a photo of 200x100 pixels"):
+        find_faces(torch.zeros(1, 3, 100, 200), detector=str(path))
