@@ -6,7 +6,7 @@ from pathlib import Path
 from ganedit.training.detector import save_clay_detector, train_clay_detector
 
 
-def main(data: str, out: str = "clay-detector.safetensors", steps: int = 1100) -> None:
+def main(data: str, out: str = "clay-detector.safetensors", steps: int = 2500) -> None:
     detector = train_clay_detector(data, steps=steps, on_step=show)
     save_clay_detector(Path(out), detector)
 

@@ -3,7 +3,17 @@
 import contextlib
 import ctypes
 import re
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+_PROCESSES = Path("/proc")
+_GROUPS = Path("/sys/fs/cgroup")
+# Of a control group: its limit, what it holds, and what of that is files cached and not in use.
+_VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+_VERSION_2 = ("memory.max", "memory.current", "inactive_file")
+
+# How torch says on each device that memory ran out; not all of it is torch.OutOfMemoryError.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
 
 
 def keep_memory() -> None:
@@ -22,10 +32,58 @@ def keep_memory() -> None:
 
 
 def available_memory() -> int | None:
-    """Return the bytes that programs on this machine can still have; None where it does not say."""
+    """Return the bytes that this process can still have; None where the system does not say.
+
+    That is the least of what the machine has left and of what the process's control groups leave
+    it: containers and the schedulers of clusters set their limits there.
+    """
+    return min((*_free_of_machine(), *_free_of_groups()), default=None)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out, of the processor or of an accelerator."""
+    if isinstance(error, MemoryError):
+        return True
+    message = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in message for words in _NO_MEMORY)
+
+
+def _free_of_machine() -> Iterator[int]:
+    found = re.search(r"^MemAvailable:\s*(\d+) kB", _read(_PROCESSES / "meminfo"), re.M)
+    if found:
+        yield int(found[1]) * 1024
+
+
+def _free_of_groups() -> Iterator[int]:
+    """Yield what the limit of each control group around this process leaves.
+
+    Lines of /proc/self/cgroup are "number:controllers:path"; version 2 has one hierarchy, without
+    number and controllers. A group's limit holds for all inside it. In a container, the path may be
+    the host's, and the container's own group is the top of what can be seen.
+    """
+    groups = _read(_PROCESSES / "self" / "cgroup")
+    for controllers, path in re.findall(r"^\d+:([^:]*):(.*)$", groups, re.M):
+        if not controllers:
+            top, version = _GROUPS, _VERSION_2
+        elif "memory" in controllers.split(","):
+            top, version = _GROUPS / "memory", _VERSION_1
+        else:
+            continue
+        group = PurePosixPath(path.strip("/"))
+        for around in (group, *group.parents):
+            yield from _free_of_group(top / around, *version)
+
+
+def _free_of_group(group: Path, limit: str, used: str, reclaimable: str) -> Iterator[int]:
+    most, now = _read(group / limit).strip(), _read(group / used).strip()
+    if most.isdecimal() and now.isdecimal():  # no limit is the word "max"
+        cache = re.search(rf"^{reclaimable} (\d+)$", _read(group / "memory.stat"), re.M)
+        yield max(0, int(most) - int(now) + (int(cache[1]) if cache else 0))
+
+
+def _read(path: Path) -> str:
+    """Return the text of a file of the system, empty where there is none."""
     try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-    except (OSError, ValueError):
-        return None
-    found = re.search(r"^MemAvailable:\s*(\d+) kB", text, re.M)
-    return int(found[1]) * 1024 if found else None
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

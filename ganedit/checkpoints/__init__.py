@@ -14,7 +14,15 @@ from ganedit.checkpoints.networks import (
     load_encoder,
     load_network,
 )
-from ganedit.checkpoints.tuning import Tuning, apply_tuning, load_tuning, save_tuning
+from ganedit.checkpoints.tuning import (
+    Tuning,
+    apply_tuning,
+    check_tuning_name,
+    load_tuning,
+    pack_tuning,
+    save_tuning,
+    tuning_name,
+)
 
 __all__ = [
     "Checkpoint",
@@ -23,6 +31,7 @@ __all__ = [
     "Network",
     "Tuning",
     "apply_tuning",
+    "check_tuning_name",
     "class_label",
     "convert",
     "describe",
@@ -34,7 +43,9 @@ __all__ = [
     "load_network",
     "load_tuning",
     "open_checkpoint",
+    "pack_tuning",
     "save_encoder",
     "save_network",
     "save_tuning",
+    "tuning_name",
 ]

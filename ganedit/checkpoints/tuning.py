@@ -9,6 +9,7 @@ whose product, reshaped, stands for it.
 import copy
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +32,8 @@ VERSION = 1
 _TUNED = "synthesis."
 _DTYPES = (torch.float16, torch.float32)
 _LONGEST_TEXT = 4096
+_MARK = 16  # hexadecimal digits of a file's SHA-256 in its name
+_NAMED = re.compile(r"tuning-([0-9a-f]{16})\.safetensors$")
 _LARGEST_FILE = 2**30  # bytes; all differences of an FFHQ generator are 60 MB
 
 
@@ -73,6 +76,72 @@ def pays(shape: Sequence[int], rank: int | None) -> bool:
     return rank is not None and rank * (rows + columns) < rows * columns
 
 
+def tuning_name(stem: str, digest: str) -> str:
+    """Return the name of a tuning file that tells its content, so that none ever takes another's.
+
+    Args:
+        stem: What it starts with; nothing for none.
+        digest: SHA-256 of the file, in hexadecimal digits.
+    """
+    return f"{stem}{'-' if stem else ''}tuning-{digest[:_MARK]}.safetensors"
+
+
+def check_tuning_name(path: Path, digest: str) -> None:
+    """Check that a file which `tuning_name` named still has that content.
+
+    Raises:
+        GaneditError: It has another.
+    """
+    told = _NAMED.search(path.name)
+    if told is not None and not digest.startswith(told[1]):
+        raise GaneditError(
+            f"{path}: is not the file of this name any more (its SHA-256 begins with"
+            f" {digest[:_MARK]}); project the photo again"
+        )
+
+
+def pack_tuning(
+    differences: Mapping[str, Tensor],
+    network: Network,
+    *,
+    rank: int | None = None,
+    half: bool = True,
+) -> bytes:
+    """Return the content of a tuning file.
+
+    Args:
+        differences: Tuned minus original value of each changed weight.
+        network: The original.
+        rank: Keep only so many singular values of each matrix or convolution, where that is
+            smaller than the whole; vectors and numbers stay exact. None keeps everything.
+        half: Store half precision, else float32.
+
+    Raises:
+        GaneditError: A number is not finite or too large.
+    """
+    if rank is not None and rank < 1:
+        raise ValueError(f"rank: expected 1 or more, got {rank}")
+    _check_weights(network, {key: tuple(x.shape) for key, x in differences.items()}, "the tuning")
+    dtype = torch.float16 if half else torch.float32
+    stored = {key: _factorize(x, rank, dtype) for key, x in differences.items()}
+    if not all(bool(x.isfinite().all()) for parts in stored.values() for x in parts):
+        raise GaneditError("the tuning diverged; take fewer steps, or a lower learning rate")
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "fingerprint": network.fingerprint,
+        "network": network.home,
+        "rank": rank,
+        "error": _relative_error(stored, differences),
+    }
+    tensors = {
+        f"{name}.{key}": x.contiguous()
+        for key, parts in stored.items()
+        for name, x in zip(("whole",) if len(parts) == 1 else ("left", "right"), parts, strict=True)
+    }
+    return save(tensors, metadata={"ganedit": json.dumps(header, sort_keys=True)})
+
+
 def save_tuning(
     path: str | Path,
     differences: Mapping[str, Tensor],
@@ -81,14 +150,13 @@ def save_tuning(
     rank: int | None = None,
     half: bool = True,
 ) -> Tuning:
-    """Write a tuning file, atomically.
+    """Write a tuning file, atomically, and read it again.
 
     Args:
         path: The `.safetensors` file to write.
-        differences: Tuned minus original value of each changed weight.
+        differences: As `pack_tuning`.
         network: The original.
-        rank: Keep only so many singular values of each matrix or convolution, where that is
-            smaller than the whole; vectors and numbers stay exact. None keeps everything.
+        rank: As `pack_tuning`.
         half: Store half precision, else float32.
 
     Returns:
@@ -97,37 +165,8 @@ def save_tuning(
     Raises:
         GaneditError: A number is not finite or too large, or the file cannot be written.
     """
-    if rank is not None and rank < 1:
-        raise ValueError(f"rank: expected 1 or more, got {rank}")
-    _check_weights(network, {key: tuple(x.shape) for key, x in differences.items()}, str(path))
-    dtype = torch.float16 if half else torch.float32
-    stored = {key: _factorize(x, rank, dtype) for key, x in differences.items()}
-    if not all(bool(x.isfinite().all()) for parts in stored.values() for x in parts):
-        raise GaneditError(f"{path}: not written, the tuning diverged; lower its learning rate")
-    tuning = Tuning(
-        path=Path(path),
-        factors={key: tuple(x.float() for x in parts) for key, parts in stored.items()},
-        fingerprint=network.fingerprint,
-        network=network.home,
-        rank=rank,
-        error=0.0,
-    )
-    tuning = replace(tuning, error=_relative_error(tuning, differences))
-    header = {
-        "format": FORMAT,
-        "version": VERSION,
-        "fingerprint": tuning.fingerprint,
-        "network": tuning.network,
-        "rank": rank,
-        "error": tuning.error,
-    }
-    tensors = {
-        f"{name}.{key}": x.contiguous()
-        for key, parts in stored.items()
-        for name, x in zip(("whole",) if len(parts) == 1 else ("left", "right"), parts, strict=True)
-    }
-    write_bytes(path, save(tensors, metadata={"ganedit": json.dumps(header, sort_keys=True)}))
-    return tuning
+    write_bytes(path, pack_tuning(differences, network, rank=rank, half=half))
+    return load_tuning(path)
 
 
 def load_tuning(path: str | Path) -> Tuning:
@@ -218,12 +257,14 @@ def _shape(factors: tuple[Tensor, ...], like: Tensor | None) -> tuple[int, ...]:
     return (rows, columns)
 
 
-def _relative_error(tuning: Tuning, differences: Mapping[str, Tensor]) -> float:
+def _relative_error(
+    stored: Mapping[str, tuple[Tensor, ...]], differences: Mapping[str, Tensor]
+) -> float:
     lost = whole = 0.0
     for key, difference in differences.items():
         exact = difference.detach().double().cpu()
-        stored = _multiply(tuning.factors[key], tuple(exact.shape)).double()
-        lost += float((stored - exact).square().sum())
+        kept = _multiply(tuple(x.float() for x in stored[key]), tuple(exact.shape)).double()
+        lost += float((kept - exact).square().sum())
         whole += float(exact.square().sum())
     return math.sqrt(lost / whole) if whole else 0.0
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganedit.cli import console
+from ganedit.cli.crops import FaceOption, check_face, no_face, warn_at_border
 from ganedit.cli.options import DeviceOption, JsonOption, OutOption, OverwriteOption, finite
+from ganedit.cli.photos import list_photos
 from ganedit.cli.results import photo_names
 from ganedit.errors import GaneditError
 
@@ -18,25 +20,24 @@ if TYPE_CHECKING:
 
 SUFFIXES = ("-aligned.png", "-aligned.json")
 
-FaceOption = Annotated[
-    str,
-    typer.Option(
-        "--face", metavar="N|largest|all", help="Which face of a photo; 1 is the largest."
-    ),
-]
 DetectorOption = Annotated[
     str,
     typer.Option(
         "--detector",
-        metavar="clay|FILE",
-        help="What finds faces: clay (clay heads), the FILE.task of mediapipe's face landmarker, or"
-        " a FILE.json of landmarks.",
+        metavar="clay|FILE|download",
+        help="What finds faces: clay (clay heads), the FILE.task of mediapipe's face landmarker,"
+        " which download fetches, or a FILE.json of landmarks.",
     ),
 ]
 
 
 def align(
-    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Pictures with faces.")],
+    photos: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PHOTO|FOLDER...", help="Pictures with faces, or folders with all in them."
+        ),
+    ],
     face: FaceOption = "largest",
     detector: DetectorOption = "clay",
     size: Annotated[
@@ -56,36 +57,37 @@ def align(
     Example: ganedit align examples/unaligned.jpg --size 64
     """
     arguments = {key: str(v) if isinstance(v, Path) else v for key, v in locals().items()}
-    if face not in ("largest", "all") and not (face.isdecimal() and int(face) > 0):
-        raise typer.BadParameter(f"face: {face!r} is none of largest, all and a number from 1")
-    names = photo_names(photos, out, suffixes=SUFFIXES)
+    check_face(face, detector)
+    found, _ = list_photos(photos, out, suffixes=SUFFIXES)
 
+    from ganedit.features.landmarks import check_detector
     from ganedit.io import OutputFolder
 
+    check_detector(detector, [photo.path for photo in found])
     folder = OutputFolder(out, command="align", overwrite=overwrite)
-    folder.claim([f"{name}{suffix}" for name in names for suffix in SUFFIXES if face != "all"])
+    folder.claim([f"{p.name}{suffix}" for p in found for suffix in SUFFIXES if face != "all"])
     results: list[dict[str, Any]] = []
     failed: list[str] = []
     paths: list[Path] = []
-    with console.progress("Aligning", len(photos)) as show:
-        for done, (photo, name) in enumerate(zip(photos, names, strict=True), start=1):
+    with console.progress("Aligning", len(found)) as show:
+        for done, photo in enumerate(found, start=1):
             try:
-                image, faces = _wanted(photo, face, detector=detector, device=device)
+                image, faces = _wanted(photo.path, face, detector=detector, device=device)
             except GaneditError as error:
                 failed.append(str(error))
             else:
                 for index, one in enumerate(faces, start=1):
-                    stem = f"{name}-aligned-{index}" if face == "all" else f"{name}-aligned"
-                    paths += _write(folder, stem, photo, image, one, size)
-                    results.append({"name": stem, "photo": photo, **_facts(one, image)})
-            show(done, len(photos), {})
+                    stem = f"{photo.name}-aligned" + f"-{index}" * (face == "all")
+                    paths += _write(folder, stem, photo.path, image, one, size)
+                    results.append({"name": stem, "photo": photo.path, **_facts(one, image)})
+            show(done, len(found), {})
     record = {"arguments": arguments, "results": results, "failed": failed}
     if results:
         paths.append(folder.finish(record))
     _report(results, failed)
     console.emit_json(record) if as_json else console.emit_paths(paths)
     if failed:
-        raise GaneditError(_summary(failed, len(photos)))
+        raise GaneditError(_summary(failed, len(found)))
 
 
 def paste(
@@ -124,7 +126,9 @@ def paste(
 
     place = load_alignment(alignment)
     picture = paste_into_photo(place, read_image(edited), photo=photo, feather=feather)
-    folder = OutputFolder(out, command="paste", overwrite=overwrite)
+    folder = OutputFolder(
+        out, command="paste", overwrite=overwrite, inputs=(photo, edited, alignment)
+    )
     folder.claim([f"{name}-pasted.png"])
     paths = [folder.write(f"{name}-pasted.png", partial(write_image, image=picture))]
     record = {"arguments": arguments, "results": [f"{name}-pasted.png"]}
@@ -143,7 +147,9 @@ def _wanted(photo: str, face: str, *, detector: str, device: str) -> "tuple[Tens
     from ganedit.runtime import resolve_device
 
     image = read_image(photo).to(resolve_device(device))
-    faces = find_faces(image, detector=detector)
+    faces = find_faces(image, detector=detector, photo=photo)
+    if not faces:
+        raise no_face(photo, detector=detector, option="--detector")
     if len(faces) > 1 and face == "largest":
         console.warn(f"{photo}: {len(faces)} faces; took the largest, see --face")
     return image, choose_faces(faces, face, name=photo)
@@ -152,16 +158,11 @@ def _wanted(photo: str, face: str, *, detector: str, device: str) -> "tuple[Tens
 def _write(
     folder: Any, stem: str, photo: str, image: "Tensor", face: "Face", size: int
 ) -> list[Path]:
-    from ganedit.data.alignment import alignment_of, crop_quad, share_inside
+    from ganedit.data.alignment import alignment_of, crop_quad
     from ganedit.io import write_image
     from ganedit.io.alignments import save_alignment
 
-    outside = 1 - share_inside(face.quad, image.shape[3], image.shape[2])
-    if outside > 0.02:
-        console.warn(
-            f"{photo}: the face is at the border; {outside:.0%} of {stem}.png is filled with a"
-            " reflection"
-        )
+    warn_at_border(photo, image, face)
     crop = crop_quad(image, face.quad, size)
     place = alignment_of(photo, image, face.quad)
     return [

@@ -26,16 +26,13 @@ from ganedit.cli.train import train
 from ganedit.cli.train_encoder import train_encoder
 from ganedit.cli.train_features import train_features
 from ganedit.errors import GaneditError
-from ganedit.memory import keep_memory
+from ganedit.memory import is_out_of_memory, keep_memory
 from ganedit.version import __version__
 
 # The base of every usage error, whichever copy of click typer carries.
 _CommandLineError = cast(type[Exception], typer.BadParameter.__mro__[2])
 
 _TERMINATED = 128 + signal.SIGTERM
-
-# How torch says on each device that memory ran out; not all of it is torch.OutOfMemoryError.
-_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
 
 
 class OneLineGroup(TyperGroup):
@@ -73,7 +70,7 @@ class OneLineGroup(TyperGroup):
         except (typer.Abort, KeyboardInterrupt):
             code = console.INTERRUPTED
         except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             console.fail(
                 "out of memory; ask for less at once (photos, seeds, frames, a batch, a"
@@ -83,11 +80,6 @@ class OneLineGroup(TyperGroup):
         if code == console.INTERRUPTED:
             console.fail("interrupted")
         sys.exit(code)
-
-
-def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
-    message = str(error).lower()
-    return isinstance(error, MemoryError) or any(words in message for words in _NO_MEMORY)
 
 
 def _usage_message(error: Exception) -> str:

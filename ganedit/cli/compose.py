@@ -1,5 +1,6 @@
 """``ganedit compose``: one latent of two pictures, joined by a mask."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,6 +11,7 @@ import typer
 
 from ganedit.cli import console
 from ganedit.cli.distances import LossOption, VggOption, open_distances
+from ganedit.cli.masks import read_mask
 from ganedit.cli.options import (
     ClassOption,
     DeviceOption,
@@ -21,7 +23,7 @@ from ganedit.cli.options import (
     finite,
 )
 from ganedit.cli.pasting import PasteBackOption, check_places, write_pasted
-from ganedit.cli.sources import keep_tuning, open_latents, open_network
+from ganedit.cli.sources import keep_tuning, open_label, open_latents, open_network
 from ganedit.cli.starts import open_start
 from ganedit.errors import GaneditError
 
@@ -111,17 +113,17 @@ def compose(
     arguments = {key: str(v) if isinstance(v, Path) else v for key, v in locals().items()}
     outputs = [f"{NAME}.pt", f"{NAME}.png", f"{NAME}-comparison.png"]
     outputs += [f"{NAME}-pasted.png"] if paste_back else []
-    _check_inputs((a, b), mask, results=[out / name for name in outputs])
+    _check_two(a, b)
 
     from ganedit.io import OutputFolder
 
-    folder = OutputFolder(out, command="compose", overwrite=overwrite)
+    folder = OutputFolder(out, command="compose", overwrite=overwrite, inputs=(a, b, mask))
     folder.claim(outputs)
     model, parts = _open_parts((a, b), network, class_index=class_index, device=device)
-    label = _label(model, class_index)
+    label = open_label(model, class_index)
     if paste_back:
         check_places([part.latent for part in parts[:1] if part.latent is not None])
-    shape = _read_mask(mask, model, feather=feather)
+    shape = _checked_mask(mask, model, feather=feather)
     perceptual, _ = open_distances(loss, model, vgg_weights)
     settings: dict[str, Any] = {"space": space, "steps": steps, "pixel_weight": pixel_weight}
     settings |= {"two_stage": two_stage, "seeds": [seed], "label": label, "feather": feather}
@@ -153,16 +155,10 @@ class _Part:
     latent: "Latent | None" = None
 
 
-def _check_inputs(sources: Sequence[str], mask: Path, *, results: Sequence[Path]) -> None:
-    """Refuse inputs that are one file, or that the results would replace."""
-    a, b = (Path(source) for source in sources)
-    if a.resolve() == b.resolve():
+def _check_two(a: str, b: str) -> None:
+    """Refuse one file twice."""
+    if os.path.realpath(a) == os.path.realpath(b):
         raise GaneditError(f"{a} and {b}: are one and the same; name two pictures to compose")
-    for result in results:
-        if result.resolve() in [path.resolve() for path in (a, b, mask)]:
-            raise GaneditError(
-                f"{result}: is an input and would be replaced by the result; choose another --out"
-            )
 
 
 def _open_parts(
@@ -213,25 +209,15 @@ def _is_photo(source: str) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES or (path.is_file() and looks_like_picture(path))
 
 
-def _label(model: "Network", class_index: int | None) -> list[float] | None:
-    from ganedit.checkpoints import class_label, label_batch
-
-    label = None if class_index is None else class_label(model, class_index)
-    label_batch(model, label, 1)  # says what is missing, before any work
-    return label
-
-
-def _read_mask(path: Path, model: "Network", *, feather: float) -> "Tensor":
+def _checked_mask(path: Path, model: "Network", *, feather: float) -> "Tensor":
     """Return a mask, [1, 1, R, R]: 1 for white, 0 for black.
 
     Raises:
         GaneditError: It is missing or no picture, or leaves nothing of one of the photos.
     """
     from ganedit.inversion.composition import part_weights
-    from ganedit.io import read_image, to_square
 
-    grey = to_square(read_image(path), model.generator.img_resolution).mean(dim=1, keepdim=True)
-    mask = ((grey + 1) / 2).clamp(0, 1).to(model.generator.w_avg.device)
+    mask = read_mask(path, model)
     try:
         part_weights(mask, feather=feather)
     except GaneditError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ganedit.errors import GaneditError
 from ganedit.progress import OnStep
 
 if TYPE_CHECKING:
@@ -23,14 +24,30 @@ def emit_paths(paths: Iterable[Path]) -> None:
     """Print result paths on stdout, one a line; a name that is no text comes as its own bytes."""
     for path in paths:
         try:
-            typer.echo(str(path))
+            _echo(str(path))
         except UnicodeEncodeError:
-            typer.echo(os.fsencode(path))
+            _echo(os.fsencode(path))
 
 
 def emit_json(value: Any) -> None:
     """Print a value as JSON on stdout, in ASCII; what JSON does not know (paths) becomes text."""
-    typer.echo(json.dumps(value, indent=2, default=str))
+    _echo(json.dumps(value, indent=2, default=str))
+
+
+def _echo(text: str | bytes) -> None:
+    """Print on stdout.
+
+    Raises:
+        GaneditError: It cannot take it; a pipe that nobody reads any more is none of these.
+    """
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise GaneditError(
+            f"stdout cannot be written ({error.strerror or error}); the files are complete"
+        ) from error
 
 
 def note(message: str) -> None:
@@ -102,7 +119,7 @@ def _stderr() -> "Console":
 
 def _cell(value: Any) -> str:
     if isinstance(value, (str, int, Path)) or value is None:
-        return "" if value is None else str(value)
+        return "" if value is None else one_line(str(value))
     try:
         return f"{float(value):.4g}"
     except (TypeError, ValueError, RuntimeError):

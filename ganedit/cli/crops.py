@@ -1,8 +1,8 @@
 """Photos cropped like a generator's pictures: the central square, or a face that is found."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,19 +12,21 @@ from ganedit.cli.photos import Photo
 from ganedit.errors import GaneditError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from ganedit.features.landmarks import Face
     from ganedit.io import Alignment
 
+_LEAST_OUTSIDE = 0.02  # of a crop, that is worth a warning
 
 AlignOption = Annotated[
     str | None,
     typer.Option(
         "--align",
-        metavar="auto|clay|FILE",
+        metavar="auto|clay|FILE|download",
         help="Find a face and crop it like the generator's pictures: clay heads are searched for; a"
-        " FILE.json holds landmarks, a FILE.task is mediapipe's model.",
+        " FILE.json holds landmarks, a FILE.task is mediapipe's model, and download fetches that.",
     ),
 ]
 FaceOption = Annotated[
@@ -32,14 +34,18 @@ FaceOption = Annotated[
     typer.Option(
         "--face",
         metavar="N|largest|all",
-        help="With --align: which face; 1 is the largest; all makes photo-1.pt, photo-2.pt and so"
-        " on.",
+        help="Which face is cropped: 1 is the largest; all crops each, and numbers the results"
+        " from 1.",
     ),
 ]
 
 
 def check_face(face: str, align: str | None) -> None:
     """Check what `FaceOption` says.
+
+    Args:
+        face: What it says.
+        align: What finds faces; None where the option that says it is missing.
 
     Raises:
         typer.BadParameter: It says nothing known, or there is no ``--align`` (exit code 2).
@@ -50,6 +56,40 @@ def check_face(face: str, align: str | None) -> None:
         raise typer.BadParameter("--face is for --align; add it")
 
 
+def no_face(photo: str, *, detector: str, option: str) -> GaneditError:
+    """Return the error of a photo in which nothing was found.
+
+    Args:
+        photo: Its file.
+        detector: What looked for faces.
+        option: The option that names it.
+    """
+    if detector not in ("auto", "clay"):
+        return GaneditError(f"{photo}: no face found by {detector}; try another {option}")
+    return GaneditError(
+        f"{photo}: no face found, and only clay heads were looked for; people are found with"
+        f" {option} FILE.task (mediapipe's model) or {option} FILE.json (landmarks)"
+    )
+
+
+def warn_at_border(photo: str, image: "Tensor", face: "Face") -> None:
+    """Say how much of a face's crop lies outside of its photo, if it is worth a word.
+
+    Args:
+        photo: The photo's file.
+        image: The photo, [1, 3, H, W].
+        face: To be cropped.
+    """
+    from ganedit.data.alignment import share_inside
+
+    outside = 1 - share_inside(face.quad, image.shape[3], image.shape[2])
+    if outside > _LEAST_OUTSIDE:
+        console.warn(
+            f"{photo}: the face is at the border; {outside:.0%} of its crop is filled with a"
+            " reflection"
+        )
+
+
 class Crops:
     """How the photos of a run are cropped.
 
@@ -58,7 +98,14 @@ class Crops:
             of a central square.
     """
 
-    def __init__(self, side: int, *, detector: str | None, face: str) -> None:
+    def __init__(
+        self,
+        side: int,
+        *,
+        detector: str | None,
+        face: str,
+        device: "torch.device | str" = "cpu",
+    ) -> None:
         """Prepare to crop.
 
         Args:
@@ -66,12 +113,15 @@ class Crops:
             detector: As `ganedit.features.landmarks.find_faces` takes it; None takes the central
                 square.
             face: ``largest``, ``all``, or a number from 1, the largest.
+            device: Where faces are looked for.
         """
         self.alignments: dict[str, Alignment] = {}
         self._side = side
         self._detector = detector
         self._face = face
+        self._device = device
         self._found: dict[str, list[Face]] = {}
+        self._open: tuple[str, Tensor] | None = None
 
     def spread(
         self, photos: Sequence[Photo], *, on_bad: Callable[[Photo, str], None] | None
@@ -83,16 +133,20 @@ class Crops:
             on_bad: Told the photos without a face, and why; None raises at the first.
 
         Raises:
-            GaneditError: A photo shows no face, and there is no ``on_bad``; or two results would
-                get the same name.
+            GaneditError: The detector cannot do these photos; one shows no face, and there is no
+                ``on_bad``; or two results would get the same name.
         """
+        from ganedit.features.landmarks import check_detector
+
+        if self._detector is not None:
+            check_detector(self._detector, [photo.path for photo in photos])
         if self._detector is None or self._face != "all":
             return list(photos)
         spread = []
         with console.progress("Finding faces", len(photos)) as show:
             for done, photo in enumerate(photos, start=1):
                 try:
-                    count = len(self._faces(photo))
+                    count = len(self._faces(photo, self._picture(photo)))
                 except GaneditError as error:
                     if on_bad is None:
                         raise
@@ -114,7 +168,7 @@ class Crops:
         return spread
 
     def read(self, photo: Photo) -> "Tensor":
-        """Return a photo as the generator's pictures are, [1, 3, side, side].
+        """Return a photo as the generator's pictures are, [1, 3, side, side]; on the CPU.
 
         Raises:
             GaneditError: It cannot be read, or shows no such face.
@@ -123,30 +177,40 @@ class Crops:
         from ganedit.features.landmarks import choose_faces
         from ganedit.io import read_image, to_square
 
-        image = read_image(photo.path)
         if self._detector is None:
-            return to_square(image, self._side)
-        faces = self._faces(photo)
+            return to_square(read_image(photo.path), self._side)
+        image = self._picture(photo)
+        faces = self._faces(photo, image)
+        if photo.face is None or int(photo.face) == len(faces):
+            self._open = None  # no other face of it comes next, and photos are large
         if len(faces) > 1 and self._face == "largest":
             console.note(
                 f"{photo.path}: {len(faces)} faces found; --face 2 takes the second largest,"
                 " --face all each"
             )
         (face,) = choose_faces(faces, photo.face or self._face, name=photo.path)
-        place = alignment_of(str(Path(photo.path).resolve()), image, face.quad)
+        warn_at_border(photo.path, image, face)
+        place = alignment_of(os.path.realpath(photo.path), image, face.quad)
         self.alignments[photo.name] = place
         return crop_quad(image, face.quad, self._side)
 
-    def _faces(self, photo: Photo) -> "list[Face]":
-        from ganedit.features.landmarks import find_faces
+    def _picture(self, photo: Photo) -> "Tensor":
+        """Return a photo, [1, 3, H, W]; the last one is not decoded again."""
         from ganedit.io import read_image
+
+        if self._open is None or self._open[0] != photo.path:
+            self._open = None  # never two of them in memory
+            self._open = photo.path, read_image(photo.path)
+        return self._open[1]
+
+    def _faces(self, photo: Photo, image: "Tensor") -> "list[Face]":
+        from ganedit.features.landmarks import find_faces
 
         assert self._detector is not None
         if photo.path not in self._found:
-            faces = find_faces(read_image(photo.path), detector=self._detector)
+            shown = image.to(self._device)
+            faces = find_faces(shown, detector=self._detector, photo=photo.path)
             if not faces:
-                raise GaneditError(
-                    f"{photo.path}: no face found; leave out --align if it is cropped already"
-                )
+                raise no_face(photo.path, detector=self._detector, option="--align")
             self._found[photo.path] = faces
         return self._found[photo.path]

@@ -76,32 +76,32 @@ def encode(
     """
     arguments = {key: str(v) if isinstance(v, Path) else v for key, v in locals().items()}
     check_face(face, align)
-    found, folders = list_photos(photos, out, suffixes=SUFFIXES)
+    listed, folders = list_photos(photos, out, suffixes=SUFFIXES)
 
     from ganedit.io import OutputFolder
 
     model = open_network(network, device=device)
     reader = _fitting_encoder(model, encoder, device=device, age=age)
     perceptual, measure = _distance(model), measure_deviation(model.generator)
-    crops = Crops(model.generator.img_resolution, detector=align, face=face)
+    side, place = model.generator.img_resolution, model.generator.w_avg.device
+    crops = Crops(side, detector=align, face=face, device=place)
     outcome = Outcome()
     on_bad = outcome.add_failure if folders else None
-    found = crops.spread(found, on_bad=on_bad)
+    found = crops.spread(listed, on_bad=on_bad)
     batches = read_batches(found, read=crops.read, size=_batch(model, reader), on_bad=on_bad)
     ready = batches if folders else list(batches)  # one bad photo that was named stops the rest
     folder = OutputFolder(out, command="encode", overwrite=overwrite)
     folder.claim([f"{photo.name}{suffix}" for photo in found for suffix in SUFFIXES])
     with console.progress("Encoding", len(found)) as show:
         for rows, targets in ready:
-            targets = targets.to(model.generator.w_avg.device)
+            targets = targets.to(place)
             latents, images, seconds = _encode(model, reader, targets, age)
-            deviations = measure(latents.ws)
-            for row, photo in enumerate(rows):
+            for (row, photo), deviation in zip(enumerate(rows), measure(latents.ws), strict=True):
                 latent = _placed(latents.row(row), photo, crops)
                 target, image = targets[row : row + 1], images[row : row + 1]
                 outcome.paths.extend(write_photo(folder, latent, target=target, image=image))
                 facts = {"name": photo.name, "photo": photo.path, "seconds": seconds}
-                facts |= {"deviation": deviations[row], **_figures(image, target, perceptual)}
+                facts |= {"deviation": deviation, **_figures(image, target, perceptual)}
                 outcome.results.append(facts)
             show(len(outcome.results) + len(outcome.failed), len(found), {})
     record = {

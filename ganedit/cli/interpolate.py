@@ -108,7 +108,7 @@ def interpolate(
     outputs = pictures + [_pasted(name) for name in pictures if paste_back]
     if save_latents or numbers is not None:
         outputs.append("interpolation.pt" if numbers is None else "combination.pt")
-    folder = OutputFolder(out, command="interpolate", overwrite=overwrite)
+    folder = OutputFolder(out, command="interpolate", overwrite=overwrite, inputs=latents)
     folder.claim(outputs)
     model, keys = open_latents(
         latents, network=network, device=device, truncation_psi=trunc, class_index=class_index

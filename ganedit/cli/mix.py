@@ -76,9 +76,9 @@ def mix(
     from ganedit.io import OutputFolder, check_file_size, save_latent, write_image
 
     outputs = ["mix.png"] + (["mix.pt"] if save_latents else [])
-    folder = OutputFolder(out, command="mix", overwrite=overwrite)
-    folder.claim(outputs)
     left, top = _split(rows), _split(columns)
+    folder = OutputFolder(out, command="mix", overwrite=overwrite, inputs=left + top)
+    folder.claim(outputs)
     model, opened = open_latents(
         left + top, network=network, device=device, truncation_psi=trunc, class_index=class_index
     )

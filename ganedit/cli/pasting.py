@@ -30,7 +30,8 @@ def check_places(latents: "Sequence[Latent]") -> None:
         latents: Those whose places count; the ones that were not aligned are passed over.
 
     Raises:
-        GaneditError: None was aligned, or a photo is missing, broken, or has another size.
+        GaneditError: None was aligned, or a photo is missing, broken, no regular file of this
+            machine, or has another size.
     """
     import torch
 
@@ -43,7 +44,25 @@ def check_places(latents: "Sequence[Latent]") -> None:
             " 'ganedit project PHOTO --align auto'"
         )
     for place in places:
+        _check_local(place.photo)
         paste_into_photo(place, torch.zeros(1, 3, 1, 1))  # checks all that writing will need
+
+
+def _check_local(photo: str) -> None:
+    """Refuse what a latent, which may come from anywhere, must not make this machine open.
+
+    Raises:
+        GaneditError: It is on a network share, where looking alone would sign in to the share's
+            server; or is missing, a pipe or a device.
+    """
+    from ganedit.io.files import open_file
+
+    if len(photo) > 1 and set(photo[:2]) <= {"/", "\\"}:
+        raise GaneditError(
+            f"{photo}: is on a network share, which is not opened because a latent says so; put the"
+            " result back with 'ganedit paste PHOTO EDITED --alignment LATENT'"
+        )
+    open_file(Path(photo)).close()
 
 
 def write_pasted(folder: "OutputFolder", name: str, place: "Alignment", picture: "Tensor") -> Path:

@@ -9,6 +9,7 @@ import typer
 from ganedit.cli import console
 from ganedit.cli.crops import AlignOption, Crops, FaceOption, check_face
 from ganedit.cli.distances import LossOption, VggOption, open_distances
+from ganedit.cli.masks import read_mask
 from ganedit.cli.options import (
     ClassOption,
     DeviceOption,
@@ -20,9 +21,9 @@ from ganedit.cli.options import (
     finite,
 )
 from ganedit.cli.photos import batch_size, list_photos
-from ganedit.cli.projecting import TUNING_SUFFIX, Work, project_files, project_folder
+from ganedit.cli.projecting import Work, project_files, project_folder
 from ganedit.cli.results import SUFFIXES, Outcome
-from ganedit.cli.sources import open_network
+from ganedit.cli.sources import open_label, open_network
 from ganedit.cli.starts import open_start
 from ganedit.errors import GaneditError
 from ganedit.version import __version__
@@ -172,7 +173,7 @@ def project(
 
     Writes, for photo.jpg: photo.pt (the latent), photo.png (its picture), photo-target.png,
     photo-comparison.png, photo-loss.png, with --save-video photo.mp4, and with --tune
-    photo-tuning.safetensors.
+    photo-tuning-DIGEST.safetensors.
 
     Of a folder, photos that cannot be used are left out and listed at the end, with exit code 1;
     the same command again goes on where the last one was stopped, and skips what is done.
@@ -181,10 +182,9 @@ def project(
     """
     arguments = {key: str(v) if isinstance(v, Path) else v for key, v in locals().items()}
     _check_usage(arguments)
-    suffixes = (*SUFFIXES, "-loss.png") + (".mp4",) * save_video + (TUNING_SUFFIX,) * tune
+    suffixes = (*SUFFIXES, "-loss.png") + (".mp4",) * save_video
     found, folders = list_photos(photos, out, suffixes=suffixes)
-    if folders and shared:
-        raise typer.BadParameter("--shared is for photos that are named, not for whole folders")
+    _check_shared(folders, shared)
 
     import torch
 
@@ -192,12 +192,13 @@ def project(
     from ganedit.io import OutputFolder
 
     model = open_network(network, device=device)
-    label = _label(model, class_index)
+    side, place = model.generator.img_resolution, model.generator.w_avg.device
+    label = open_label(model, class_index)
     start = open_start(init, model, label=label, device=device)
     perceptual, lpips = open_distances(loss, model, vgg_weights)
     settings: dict[str, Any] = {"perceptual": perceptual, "space": space, "label": label}
     settings |= {"pixel_weight": pixel_weight, "optimize_noise": optimize_noise}
-    settings |= {"two_stage": two_stage, "mask": mask and _read_mask(mask, model)}
+    settings |= {"two_stage": two_stage, "mask": mask and _counting(mask, model)}
     settings |= {"steps": steps, "dtype": getattr(torch, dtype)}
     settings |= {key: value for key, value in start.settings.items() if settings.get(key) is None}
     _note_missing_noise(model, asked=optimize_noise)
@@ -205,12 +206,12 @@ def project(
         model=model,
         start=start,
         settings=settings,
-        crops=Crops(model.generator.img_resolution, detector=align, face=face),
-        folder=OutputFolder(out, command="project", overwrite=overwrite),
+        crops=Crops(side, detector=align, face=face, device=place),
+        folder=OutputFolder(out, command="project", overwrite=overwrite, inputs=[init, mask or ""]),
         suffixes=suffixes,
-        size=batch or batch_size(model.generator.img_resolution, model.generator.w_avg.device),
+        size=batch or batch_size(side, place),
         lpips=lpips,
-        arcface=find_arcface(None, model.generator.w_avg.device),
+        arcface=find_arcface(None, place),
         seed=seed,
         max_seconds=max_seconds,
         video=save_video,
@@ -218,11 +219,14 @@ def project(
         shared=shared,
     )
     record = _record(arguments, work, count=len(found))
-    if folders:
-        outcome = project_folder(work, found, _decisive(record, mask))
-    else:
-        outcome = project_files(work, found)
+    decisive = _decisive(record, mask)
+    outcome = project_folder(work, found, decisive) if folders else project_files(work, found)
     _close(work, outcome, record, as_json=as_json)
+
+
+def _check_shared(folders: bool, shared: bool) -> None:
+    if folders and shared:
+        raise typer.BadParameter("--shared is for photos that are named, not for whole folders")
 
 
 def _check_usage(arguments: "Mapping[str, Any]") -> None:
@@ -232,6 +236,11 @@ def _check_usage(arguments: "Mapping[str, Any]") -> None:
         typer.BadParameter: One does not.
     """
     check_face(arguments["face"], arguments["align"])
+    if arguments["mask"] is not None and arguments["align"] is not None:
+        raise typer.BadParameter(
+            "--mask does not turn with --align; crop the face by 'ganedit align' first, then"
+            " project the crop with its mask"
+        )
     if arguments["two_stage"] and not arguments["optimize_noise"]:
         raise typer.BadParameter("--two-stage needs noise maps; leave out --no-optimize-noise")
     for key in (*_TUNING_OPTIONS, "shared"):
@@ -281,8 +290,10 @@ def _decisive(record: "Mapping[str, Any]", mask: Path | None) -> dict[str, Any]:
 
     arguments = record["arguments"]
     told = {key: value for key, value in arguments.items() if key not in _UNDECISIVE}
+    align = Path(arguments["align"] or "")  # of auto and clay there is no file
     return {
         **told,
+        "align_sha256": photo_digest(align) if align.is_file() else None,
         "version": __version__,
         "fingerprint": record["generator"]["fingerprint"],
         "start": record["start"],
@@ -290,34 +301,23 @@ def _decisive(record: "Mapping[str, Any]", mask: Path | None) -> dict[str, Any]:
     }
 
 
-def _read_mask(path: Path, model: "Network") -> "Tensor":
-    """Return a mask, [1, 1, R, R]: 1 where the picture is lighter than middle grey, else 0."""
-    from ganedit.io import read_image, to_square
+def _counting(path: Path, model: "Network") -> "Tensor":
+    """Return what of the photos counts, [1, 1, R, R]: 1 where a mask is lighter than middle grey.
 
-    grey = to_square(read_image(path), model.generator.img_resolution).mean(dim=1, keepdim=True)
-    mask = (grey > 0).float()
+    Raises:
+        GaneditError: The mask is missing or no picture, or leaves nothing.
+    """
+    mask = (read_mask(path, model) > 0.5).float()
     if not bool(mask.any()):
         raise GaneditError(f"{path}: is black all over; a mask is white where the photo counts")
-    return mask.to(model.generator.w_avg.device)
-
-
-def _label(model: "Network", class_index: int | None) -> list[float] | None:
-    """Return the label of a class; None for an unconditional generator, which takes none."""
-    from ganedit.checkpoints import class_label, label_batch
-
-    label = None if class_index is None else class_label(model, class_index)
-    label_batch(model, label, 1)  # says what is missing, before any work
-    return label
+    if bool(mask.all()):
+        console.note(f"{path}: is white all over, so it hides nothing")
+    return mask
 
 
 def _note_missing_noise(model: "Network", *, asked: bool) -> None:
     if asked and not model.generator.noise_shapes:
         console.note("this generator has no noise maps; only its latents are optimised")
-
-
-def _suffixes(video: bool, *, tune: bool) -> tuple[str, ...]:
-    suffixes = (*SUFFIXES, "-loss.png")
-    return suffixes + (".mp4",) * video + (TUNING_SUFFIX,) * tune
 
 
 def _warn_if_far(photo: str, gap: float) -> None:
@@ -348,11 +348,16 @@ def _report(results: "Sequence[Mapping[str, Any]]") -> None:
     }
     if results[0]["loss"] == "lpips":
         del titles["lpips"]
-    titles = {key: title for key, title in titles.items() if results[0][key] is not None}
-    rows = [[result[key] for key in titles] for result in results]
-    if len(rows) > 1:
-        averaged = set(titles) - {"name", "best_step"}
-        columns = zip(titles, zip(*rows, strict=True), strict=True)
-        rows.append([sum(c) / len(c) if key in averaged else "" for key, c in columns])
-        rows[-1][0] = "mean"
-    console.table("", list(titles.values()), rows)
+    columns = {key: [result.get(key) for result in results] for key in titles}
+    columns = {key: column for key, column in columns.items() if set(column) != {None}}
+    if len(results) > 1:
+        columns = {key: [*column, _foot(key, column)] for key, column in columns.items()}
+    rows = zip(*columns.values(), strict=True)
+    console.table("", [titles[key] for key in columns], rows)
+
+
+def _foot(key: str, column: "Sequence[Any]") -> Any:
+    """Return what stands below a column: its mean, empty where a photo lacks the figure."""
+    if key == "name":
+        return "mean"
+    return None if key == "best_step" or None in column else sum(column) / len(column)

@@ -1,10 +1,11 @@
 """What ``ganedit project`` does with photos: they are read, projected and written in batches."""
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ganedit.cli import console
@@ -13,6 +14,7 @@ from ganedit.cli.photos import Photo, read_batches
 from ganedit.cli.results import Outcome, write_photo
 from ganedit.cli.starts import Start
 from ganedit.errors import GaneditError
+from ganedit.memory import is_out_of_memory
 from ganedit.progress import OnStep
 
 if TYPE_CHECKING:
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from ganedit.io import Latent, OutputFolder
     from ganedit.losses import PerceptualDistance
 
-TUNING_SUFFIX = "-tuning.safetensors"
-SHARED_TUNING = f"shared{TUNING_SUFFIX}"
 _FRAMES = 150
 _LEAST_FRAME, _LARGEST_FRAME = 256, 512
 
@@ -72,6 +72,11 @@ class Work:
         """Return the names of a photo's results."""
         return [f"{photo.name}{suffix}" for suffix in self.suffixes]
 
+    def masks(self, targets: "Tensor") -> "Tensor | None":
+        """Return what counts of each of some photos, [N, 1, R, R]; None for all of it."""
+        mask: Tensor | None = self.settings["mask"]
+        return None if mask is None else mask.expand(len(targets), -1, -1, -1)
+
     @property
     def stages(self) -> int:
         """How often a photo is worked on by itself: projected, and perhaps tuned to."""
@@ -87,7 +92,7 @@ def project_files(work: Work, photos: Sequence[Photo]) -> Outcome:
     photos = work.crops.spread(photos, on_bad=None)
     batches = list(read_batches(photos, read=work.crops.read, size=work.size, on_bad=None))
     names = [name for photo in photos for name in work.files(photo)]
-    work.folder.claim(names + [SHARED_TUNING] * work.shared)
+    work.folder.claim(names)
     outcome = Outcome()
     waiting = []
     with console.progress("Projecting") as show:
@@ -136,7 +141,10 @@ def project_folder(work: Work, photos: Sequence[Photo], decisive: "Mapping[str, 
             for batch in _project_halves(work, rows, targets, len(todo), on_step, outcome):
                 for result in _write_batch(work, batch, outcome):
                     digest = digests[result["name"]]
-                    results[result["name"]] = done.add({**result, "photo_sha256": digest})
+                    files = [f"{result['name']}{suffix}" for suffix in work.suffixes]
+                    files += [result["tuning"]] if result["tuning"] else []
+                    result |= {"photo_sha256": digest}
+                    results[result["name"]] = done.add(result, files=files)
     outcome.results.extend(result for result in results.values() if result is not None)
     return outcome
 
@@ -184,15 +192,15 @@ def _project_halves(
     outcome: Outcome,
 ) -> Iterator[_Batch]:
     """Project a batch, or halves of it where it fails as a whole, down to the photo that does."""
-    import torch
-
     try:
         batch = _project(work, photos, targets, count, on_step)
         yield _tune_each(work, batch, count, on_step)
         return
     except _PhotoError as error:
         reason = str(error)
-    except torch.OutOfMemoryError:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         reason = "does not fit into the memory"
     if len(photos) == 1:
         outcome.add_failure(photos[0], reason)
@@ -218,6 +226,7 @@ def _project(
         _PhotoError: The photos cannot be projected.
     """
     from ganedit.inversion import project as find_latents
+    from ganedit.inversion.comparison import hide
     from ganedit.io import to_uint8
 
     frames: list[Tensor] = []
@@ -230,11 +239,13 @@ def _project(
 
     names = [photo.name for photo in photos]
     targets = targets.to(work.model.generator.w_avg.device)
+    mask = work.settings["mask"]
+    shown = targets if mask is None else hide(targets, mask)
     try:
         found = find_latents(
             work.model,
             targets,
-            initial=work.start.find(targets, names),
+            initial=work.start.find(shown, names),
             seeds=[work.seed] * len(photos),
             max_seconds=_share(work, len(photos), count),
             on_step=keep_frames,
@@ -265,10 +276,9 @@ def _tune_each(work: Work, batch: _Batch, count: int, on_step: OnStep) -> _Batch
     started = time.monotonic()
     tuned = []
     for row, latent in enumerate(batch.latents):
-        name = f"{latent.names[0]}{TUNING_SUFFIX}"
         show = _part(on_step, len(batch.latents) + row, 2 * len(batch.latents))
         target = batch.targets[row : row + 1]
-        tuned.append(_tune(work, latent, target, name, _share(work, 1, count), show))
+        tuned.append(_tune(work, latent, target, latent.names[0], _share(work, 1, count), show))
     paths, images = zip(*tuned, strict=True)
     return _redrawn(work, batch, paths, images, seconds=time.monotonic() - started)
 
@@ -285,7 +295,8 @@ def _tune_together(
     latent = stack([latent for batch in batches for latent in batch.latents])
     targets = torch.cat([batch.targets for batch in batches])
     count = len(targets)
-    path, images = _tune(work, latent, targets, SHARED_TUNING, _share(work, count, count), on_step)
+    limit = _share(work, count, count)
+    path, images = _tune(work, latent, targets, "shared", limit, on_step)
     outcome.paths.append(path)
     seconds = (time.monotonic() - started) / count
     for batch in batches:
@@ -298,38 +309,44 @@ def _tune(
     work: Work,
     latent: "Latent",
     targets: "Tensor",
-    name: str,
+    stem: str,
     max_seconds: float | None,
     on_step: OnStep,
 ) -> "tuple[Path, Tensor]":
     """Tune a generator to all rows of a latent, and write the tuning.
 
+    Its name tells its content: latents of earlier runs keep theirs, whatever is written later.
+
     Returns:
         The file, and what the generator that it makes draws, [N, 3, R, R].
+
+    Raises:
+        _PhotoError: The photos cannot be tuned to.
     """
     import torch
 
-    from ganedit.checkpoints import Tuning, apply_tuning, save_tuning
+    from ganedit.checkpoints import apply_tuning, load_tuning, pack_tuning, tuning_name
     from ganedit.inversion import tune
+    from ganedit.io import write_bytes
 
     assert work.tuning is not None
-    tuned = tune(
-        work.model,
-        latent,
-        targets,
-        perceptual=work.settings["perceptual"],
-        max_seconds=max_seconds,
-        on_step=on_step,
-        **work.tuning,
-    )
-    stored: list[Tuning] = []
-
-    def write(path: Path) -> None:
-        rank = None if work.tuning is None else work.tuning.get("rank")
-        stored.append(save_tuning(path, tuned.differences, work.model, rank=rank))
-
-    path = work.folder.write(name, write)
-    generator = apply_tuning(work.model, stored[0]).generator
+    try:
+        tuned = tune(
+            work.model,
+            latent,
+            targets,
+            perceptual=work.settings["perceptual"],
+            mask=work.settings["mask"],
+            max_seconds=max_seconds,
+            on_step=on_step,
+            **work.tuning,
+        )
+        content = pack_tuning(tuned.differences, work.model, rank=work.tuning.get("rank"))
+    except GaneditError as error:
+        raise _PhotoError(str(error)) from error
+    name = tuning_name(stem, hashlib.sha256(content).hexdigest())
+    path = work.folder.write(name, lambda partial: write_bytes(partial, content))
+    generator = apply_tuning(work.model, load_tuning(path)).generator
     images = []
     with torch.no_grad():
         for row in (latent.row(index) for index in range(len(latent))):
@@ -352,9 +369,12 @@ def _redrawn(
     """
     import torch
 
+    from ganedit.inversion.comparison import Comparison
+
     pictures = torch.cat(list(images))
+    comparison = Comparison(work.settings["perceptual"], batch.targets, work.masks(batch.targets))
     with torch.no_grad():
-        distance = work.settings["perceptual"](pictures, batch.targets)
+        distance = comparison.distance(pictures)
     named = zip(batch.latents, paths, strict=True)
     return replace(
         batch,
@@ -376,6 +396,8 @@ def _write_batch(work: Work, batch: _Batch, outcome: Outcome) -> list[dict[str, 
     for row, photo in enumerate(batch.photos):
         outcome.paths.extend(_write_photo(work.folder, batch, row))
         facts = {"name": photo.name, "photo": photo.path, "loss": work.settings["perceptual"].name}
+        tuning = batch.latents[row].tuning  # beside the latent
+        facts["tuning"] = tuning and (PurePosixPath(photo.name).parent / tuning).as_posix()
         results.append(facts | _figures(work, batch, row))
     return results
 
@@ -417,19 +439,24 @@ def _frame_size(images: "Tensor") -> "Tensor":
 
 
 def _figures(work: Work, batch: _Batch, row: int) -> dict[str, Any]:
-    """Return the figures of one photo; None where weights are missing."""
+    """Return the figures of one photo; None where weights are missing, or a part is masked."""
+    from ganedit.inversion.composition import part_psnr
     from ganedit.metrics import identity_similarity, psnr
 
     found, lpips, arcface = batch.found, work.lpips, work.arcface
     image, target = found.images[row : row + 1], batch.targets[row : row + 1]
-    identity = None
-    if arcface is not None:
+    mask = work.settings["mask"]
+    quality = psnr(image, target) if mask is None else part_psnr(image, target, mask)
+    similar = identity = None
+    if lpips is not None and mask is None:
+        similar = round(float(lpips(image, target)), 6)
+    if arcface is not None and mask is None:
         identity = round(float(identity_similarity(arcface, image, target)), 4)
     return {
         "distance": round(float(found.distance[row]), 6),
-        "lpips": None if lpips is None else round(float(lpips(image, target)), 6),
+        "lpips": similar,
         "identity": identity,
-        "psnr": round(min(float(psnr(image, target)), 99.0), 3),
+        "psnr": round(min(float(quality), 99.0), 3),
         "best_step": int(found.best_step[row]),
         "domain_gap": round(float(found.domain_gap[row]), 3),
         "deviation": round(float(found.deviation[row]), 3),

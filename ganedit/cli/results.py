@@ -1,5 +1,6 @@
 """What photos become: files under names made from the photos', figures, failures."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -72,7 +73,7 @@ def photo_names(photos: Sequence[str], out: Path, *, suffixes: Sequence[str]) ->
         GaneditError: Two photos would share a result, or a photo is a result's place.
     """
     owners: dict[str, int] = {}
-    inputs = {Path(photo).resolve() for photo in photos}
+    inputs = {os.path.realpath(photo) for photo in photos}
     names = [Path(photo).stem or "photo" for photo in photos]
     for index, name in enumerate(names):
         for suffix in suffixes:
@@ -83,7 +84,7 @@ def photo_names(photos: Sequence[str], out: Path, *, suffixes: Sequence[str]) ->
                     f"{photos[other]} and {photos[index]}: both would be written to"
                     f" {out / result}; rename one, or give them two --out folders"
                 )
-            if (out / result).resolve() in inputs:
+            if os.path.realpath(out / result) in inputs:
                 raise GaneditError(
                     f"{out / result}: is one of the photos and would be replaced by its own"
                     " results; choose another --out"

@@ -68,6 +68,19 @@ def _fetching() -> "Iterator[OnBytes]":
         yield on_progress
 
 
+def open_label(network: "Network", class_index: int | None) -> list[float] | None:
+    """Return the label of a class; None for an unconditional generator, which takes none.
+
+    Raises:
+        GaneditError: There is no such class, or it is missing.
+    """
+    from ganedit.checkpoints import class_label, label_batch
+
+    label = None if class_index is None else class_label(network, class_index)
+    label_batch(network, label, 1)  # says what is missing, before any work
+    return label
+
+
 def open_latents(
     sources: Sequence[str],
     *,
@@ -102,7 +115,7 @@ def open_latents(
     if class_index is not None and len(read) == len(set(sources)):
         raise GaneditError("--class is for seeds, and all latents here are files; leave it out")
     loaded = _open_network(read, network, device)
-    files = {source: _fitting(latent, loaded, source) for source, latent in read.items()}
+    files = {source: fit_latent(latent, loaded, source) for source, latent in read.items()}
     loaded, tuning = _tune(loaded, files)
     label = None if class_index is None else class_label(loaded, class_index)
     latents = [
@@ -121,14 +134,15 @@ def keep_tuning(folder: "OutputFolder", network: "Network") -> list[Path]:
     Returns:
         The file's path; nothing for a generator that was not tuned.
     """
+    from ganedit.checkpoints import tuning_name
     from ganedit.io import write_bytes
 
     told = network.metadata.get("tuning")
     if told is None:
         return []
     path = Path(told["path"])
-    name = _content_name(path)
-    if (folder.path / name).is_file() and _content_name(folder.path / name) == name:
+    name = tuning_name("", _digest(path))
+    if (folder.path / name).is_file() and tuning_name("", _digest(folder.path / name)) == name:
         return [folder.path / name]
     content = path.read_bytes()
     return [folder.write(name, lambda file: write_bytes(file, content))]
@@ -139,7 +153,7 @@ def _tune(network: "Network", files: "Mapping[str, Latent]") -> "tuple[Network, 
 
     That name says what is in the file, so that tunings of two folders never meet under one name.
     """
-    from ganedit.checkpoints.tuning import apply_tuning, load_tuning
+    from ganedit.checkpoints import apply_tuning, check_tuning_name, load_tuning, tuning_name
 
     found: dict[str, tuple[str, Path]] = {}  # what it holds -> who names it, where it is
     for source, latent in files.items():
@@ -149,7 +163,9 @@ def _tune(network: "Network", files: "Mapping[str, Latent]") -> "tuple[Network, 
                 raise GaneditError(
                     f"{source}: its tuned generator is missing; {latent.tuning} belongs beside it"
                 )
-            found.setdefault(_content_name(path), (source, path))
+            digest = _digest(path)
+            check_tuning_name(path, digest)
+            found.setdefault(tuning_name("", digest), (source, path))
     if not found:
         return network, None
     (name, (first, path)), *others = found.items()
@@ -164,11 +180,11 @@ def _tune(network: "Network", files: "Mapping[str, Latent]") -> "tuple[Network, 
     return apply_tuning(network, load_tuning(path)), name
 
 
-def _content_name(path: Path) -> str:
+def _digest(path: Path) -> str:
     from ganedit.io import file_digest
 
     try:
-        return f"tuning-{file_digest(path)[:16]}.safetensors"
+        return file_digest(path)
     except OSError as error:
         raise GaneditError(f"{path}: cannot be read ({error.strerror or error})") from error
 
@@ -204,7 +220,7 @@ def _open_network(
         ) from error
 
 
-def _fitting(latent: "Latent | ForeignLatent", network: "Network", source: str) -> "Latent":
+def fit_latent(latent: "Latent | ForeignLatent", network: "Network", source: str) -> "Latent":
     """Return a file's latent as one of the generator."""
     from ganedit.editing import check_fits
     from ganedit.io import ForeignLatent

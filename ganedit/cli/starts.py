@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ganedit.cli.options import parse_seeds
-from ganedit.cli.sources import open_encoder
+from ganedit.cli.sources import fit_latent, open_encoder
 from ganedit.errors import GaneditError
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def open_start(
     """Return what ``--init`` means for a network.
 
     Args:
-        text: ``auto``, ``encoder``, ``search``, ``mean``, ``seed:N``, or a latent file.
+        text: ``auto``, ``encoder``, ``search``, ``mean``, ``seed:N``, or a latent file, ours or of
+            another project.
         network: To project into.
         label: Of a conditional generator, for a seed.
         device: Where an encoder is to live.
@@ -102,17 +103,17 @@ def _seed_start(seed: str, network: "Network", label: Sequence[float] | None) ->
 
 
 def _latent_start(path: Path, network: "Network") -> Start:
-    from ganedit.io import file_digest, load_latent
+    from ganedit.editing import stack
+    from ganedit.io import file_digest, read_latent
 
-    latent = load_latent(path)
-    if latent.fingerprint != network.fingerprint:
+    latent = fit_latent(read_latent(path), network, str(path))
+    if latent.tuning is not None:
         raise GaneditError(
-            f"{path}: belongs to another generator ({latent.network}) than {network.source}"
+            f"{path}: was made by a tuned generator, and this one is not; project from another"
+            " --init"
         )
 
     def find(targets: "Tensor", names: Sequence[str]) -> "Tensor | Latent":
-        import torch
-
         if len(latent) == 1:
             return latent
         missing = [name for name in names if name not in latent.names]
@@ -121,7 +122,6 @@ def _latent_start(path: Path, network: "Network") -> Start:
                 f"{path}: has {len(latent)} rows and none of the name {missing[0]}; give a latent"
                 " of one row, or with a row for each photo, named like it"
             )
-        rows = [latent.row(latent.names.index(name)).ws for name in names]
-        return torch.cat(rows)
+        return stack([latent.row(latent.names.index(name)) for name in names])
 
     return Start(f"latent {path} sha256:{file_digest(path)}", find)

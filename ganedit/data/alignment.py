@@ -51,7 +51,7 @@ def face_centres(landmarks: Tensor) -> Tensor:
             f"landmarks: expected [68, 2], [{MESH_POINTS}, 2] or [3, 2], "
             f"got {list(landmarks.shape)}"
         )
-    points = landmarks.double().cpu()
+    points = landmarks.cpu().double()
     if len(points) == 3:
         return points
     if len(points) == MESH_POINTS:
@@ -98,14 +98,15 @@ def centre_quad(width: int, height: int) -> Tensor:
 
 def quad_side(quad: Tensor) -> float:
     """Return the mean side of a quad in pixels."""
-    sides = quad.double() - quad.double().roll(-1, 0)
+    corners = quad.cpu().double()
+    sides = corners - corners.roll(-1, 0)
     return float(sides.norm(dim=1).mean())
 
 
 def share_inside(quad: Tensor, width: int, height: int) -> float:
     """Return the share of a crop, between 0 and 1, that the photo covers."""
-    u, v = _centres(64, torch.device("cpu"))
-    points = _place(quad.double().cpu(), u, v)  # [64, 64, 2]
+    u, v = _centres(64)
+    points = _place(quad.cpu().double(), u, v)  # [64, 64, 2]
     inside = (points >= 0) & (points <= torch.tensor([width, height]))
     return float(inside.all(-1).double().mean())
 
@@ -121,7 +122,7 @@ def _frame(quad: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: It is no parallelogram, or has no area.
     """
-    corners = quad.detach().double().cpu()
+    corners = quad.detach().cpu().double()
     if corners.shape != (4, 2) or not bool(corners.isfinite().all()):
         raise ValueError(f"quad: expected four finite corners [4, 2], got {list(quad.shape)}")
     start, below, opposite, beside = corners
@@ -134,16 +135,15 @@ def _frame(quad: Tensor) -> tuple[Tensor, Tensor]:
     return start, sides
 
 
-def _centres(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _centres(size: int) -> tuple[Tensor, Tensor]:
     """Return where the pixels of a crop lie in it: u [1, size] and v [size, 1] in 0..1."""
-    at = (torch.arange(size, dtype=torch.float64, device=device) + 0.5) / size
+    at = (torch.arange(size, dtype=torch.float64) + 0.5) / size
     return at[None], at[:, None]
 
 
 def _place(quad: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Return where (u, v) of a crop lies in the photo, [..., 2]."""
     start, sides = _frame(quad)
-    start, sides = start.to(u.device), sides.to(u.device)
     return start + u[..., None] * sides[:, 0] + v[..., None] * sides[:, 1]
 
 
@@ -172,7 +172,7 @@ def crop_quad(image: Tensor, quad: Tensor, size: int) -> Tensor:
     if size < 1:
         raise ValueError(f"size: expected at least 1, got {size}")
     height, width = image.shape[2:]
-    corners = quad.detach().double().cpu()
+    corners = quad.detach().cpu().double()
     _frame(corners)
     if share_inside(corners, width, height) < LEAST_INSIDE:
         raise ValueError("quad: expected a crop that lies in the photo")
@@ -180,7 +180,7 @@ def crop_quad(image: Tensor, quad: Tensor, size: int) -> Tensor:
     part, corners = _shrunk(part, corners, size)
     part, corners = _padded(part, corners)
     factor = min(_SUPERSAMPLES, max(1, math.ceil(quad_side(corners) / size)))
-    u, v = _centres(size * factor, image.device)
+    u, v = _centres(size * factor)
     bands = []
     for rows in v.split(max(1, _BAND // factor) * factor):
         fine = _sample(part, _place(corners, u, rows), mode="bilinear")
@@ -257,9 +257,9 @@ def _reflected(size: int, before: int, after: int, device: torch.device) -> Tens
 def _blurred(image: Tensor, sigma: float) -> Tensor:
     """Return a Gaussian blur with reflected borders; [1, 3, H, W]."""
     reach = max(1, round(4 * sigma))
-    places = torch.arange(-reach, reach + 1, dtype=torch.float64, device=image.device)
+    places = torch.arange(-reach, reach + 1, dtype=torch.float64)
     kernel = torch.exp(-0.5 * (places / max(sigma, 1e-3)) ** 2)
-    kernel = (kernel / kernel.sum()).to(image.dtype).expand(3, 1, 1, -1)
+    kernel = _like(image, kernel / kernel.sum()).expand(3, 1, 1, -1)
     for _ in range(2):  # along x, then along y
         wide = image[..., _reflected(image.shape[3], reach, reach, image.device)]
         image = F.conv2d(wide, kernel, groups=3).mT
@@ -269,8 +269,13 @@ def _blurred(image: Tensor, sigma: float) -> Tensor:
 def _sample(image: Tensor, points: Tensor, *, mode: str) -> Tensor:
     """Return an image at points [h, w, 2] in its pixels, [1, 3, h, w]; borders are repeated."""
     size = points.new_tensor([image.shape[3], image.shape[2]])
-    grid = (2 * points / size - 1).to(image.dtype)[None]
+    grid = _like(image, 2 * points / size - 1)[None]
     return F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=False)
+
+
+def _like(image: Tensor, exact: Tensor) -> Tensor:
+    """Return float64 numbers of the CPU as an image's; not every device knows float64."""
+    return exact.to(image.dtype).to(image.device)
 
 
 # Crop to photo
@@ -296,22 +301,22 @@ def paste_back(photo: Tensor, edited: Tensor, quad: Tensor, *, feather: float = 
     _check_image(edited)
     if not 0 <= feather <= 0.5:
         raise ValueError(f"feather: expected 0 to 0.5, got {feather}")
-    corners = quad.detach().double().cpu()
+    corners = quad.detach().cpu().double()
     start, sides = _frame(corners)
-    inverse = torch.linalg.inv(sides).to(photo.device)  # photo to (u, v)
+    inverse = torch.linalg.inv(sides)  # photo to (u, v)
     left, top, right, bottom = _bounds(corners, 0, photo.shape[3], photo.shape[2])
     result = photo.clone()
     if left >= right or top >= bottom:
         return result
     crop = _fitting(edited.to(photo), quad_side(corners))
-    scale = torch.tensor([crop.shape[3], crop.shape[2]], device=photo.device)
-    x = torch.arange(left, right, dtype=torch.float64, device=photo.device) + 0.5
+    scale = torch.tensor([crop.shape[3], crop.shape[2]])
+    x = torch.arange(left, right, dtype=torch.float64) + 0.5
     for first in range(top, bottom, _BAND):
         last = min(first + _BAND, bottom)
-        y = torch.arange(first, last, dtype=torch.float64, device=photo.device) + 0.5
+        y = torch.arange(first, last, dtype=torch.float64) + 0.5
         points = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)  # [h, w, 2]
-        uv = (points - start.to(photo.device)) @ inverse.mT
-        share = _seam(uv, feather).to(photo.dtype)
+        uv = (points - start) @ inverse.mT
+        share = _like(photo, _seam(uv, feather))
         pasted = _sample(crop, uv * scale, mode="bicubic").clamp(-1, 1)
         under = photo[:, :, first:last, left:right]
         result[:, :, first:last, left:right] = torch.where(
@@ -328,7 +333,7 @@ def alignment_of(photo: str, image: Tensor, quad: Tensor) -> Alignment:
         image: The photo, [1, 3, H, W].
         quad: Corners of the crop, [4, 2].
     """
-    corners = tuple((x, y) for x, y in quad.double().tolist())
+    corners = tuple((x, y) for x, y in quad.cpu().double().tolist())
     return Alignment(photo, (image.shape[3], image.shape[2]), corners)
 
 

@@ -36,7 +36,7 @@ class HeadMaps:
 
 
 class ClayDetector(nn.Module):
-    """Seven normalised convolutions that say where heads are, how large and how turned."""
+    """Six normalised convolutions and a head that say where heads are, how large and how turned."""
 
     def __init__(self) -> None:
         """Build the network with random weights."""

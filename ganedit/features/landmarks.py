@@ -3,10 +3,11 @@
 import importlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -30,13 +31,14 @@ from ganedit.features.clay_detector import (
     HeadMaps,
     load_clay_detector,
 )
+from ganedit.io.download import download
 from ganedit.io.images import to_uint8
 
 MODEL_ADDRESS = (
     "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
     "face_landmarker.task"
 )
-
+_MODEL_BYTES = 64 << 20  # more than this is no such model, which has some 4 MB
 
 _MOST = 20  # faces in a photo
 
@@ -63,30 +65,27 @@ class Face:
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
-def find_faces(image: Tensor, *, detector: str = "auto") -> list[Face]:
+def find_faces(image: Tensor, *, detector: str = "auto", photo: str | None = None) -> list[Face]:
     """Return the faces in a photo, the largest first.
 
     Args:
         image: [1, 3, H, W] in [-1, 1].
         detector: ``clay`` or ``auto`` searches for clay heads; a path that ends in .json reads
-            landmarks, one in .task runs mediapipe's face landmarker with that model.
+            landmarks, one in .task runs mediapipe's face landmarker with that model; ``download``
+            does so with the model that `download_landmarker` fetches.
+        photo: The photo's file, which a file of several photos' landmarks is asked for.
 
     Raises:
         GaneditError: The detector is unknown, its file is missing or broken or of another photo, or
             mediapipe is not installed.
     """
-    suffix = Path(detector).suffix.lower()
-    if detector in ("auto", "clay"):
+    kind = _kind(detector)
+    if kind == "clay":
         faces = find_clay_heads(image)
-    elif suffix == ".json":
-        faces = read_landmarks(Path(detector))
-    elif suffix == ".task" or detector == "mediapipe":
-        faces = _mediapipe_faces(image, Path(detector))
+    elif kind == "landmarks":
+        faces = read_landmarks(Path(detector), photo=photo)
     else:
-        raise GaneditError(
-            f"{detector}: unknown detector; use clay, a FILE.json of landmarks, or the FILE.task"
-            " of mediapipe's face landmarker"
-        )
+        faces = _mediapipe_faces(image, _model(detector))
     height, width = image.shape[2:]
     for face in faces:
         if share_inside(face.quad, width, height) < LEAST_INSIDE or quad_side(face.quad) < 1:
@@ -96,6 +95,60 @@ def find_faces(image: Tensor, *, detector: str = "auto") -> list[Face]:
                 f" {width}x{height} pixels; give landmarks in pixels of that photo"
             )
     return sorted(faces, key=lambda face: -quad_side(face.quad))
+
+
+def check_detector(detector: str, photos: Sequence[str]) -> None:
+    """Check, before any work, what `find_faces` needs; ``download`` is fetched now.
+
+    Args:
+        detector: As `find_faces` takes it.
+        photos: All photos' files.
+
+    Raises:
+        GaneditError: The detector is unknown, its file is missing or broken, mediapipe is not
+            installed, or the faces of one photo would be taken for those of another, too.
+    """
+    kind = _kind(detector)
+    if kind == "mediapipe":
+        _import_mediapipe()
+        _model(detector)
+    if kind != "landmarks":
+        return
+    content = _read_json(Path(detector))
+    if not _is_by_photo(content):
+        if len(photos) > 1:
+            raise GaneditError(
+                f"{detector}: holds the faces of one photo, but there are {len(photos)}; give an"
+                ' object of them by name, {"anna.jpg": [...], ...}'
+            )
+        return
+    owners: dict[str, str] = {}
+    for photo in photos:
+        key = _key_of(photo, content)
+        other = photo if key is None else owners.setdefault(key, photo)
+        if other != photo:
+            raise GaneditError(
+                f"{detector}: {key} could be {other} and {photo}; name them with their folders"
+            )
+
+
+def _kind(detector: str) -> Literal["clay", "landmarks", "mediapipe"]:
+    """Return what finds the faces.
+
+    Raises:
+        GaneditError: It is none of what `find_faces` knows.
+    """
+    suffix = Path(detector).suffix.lower()
+    if detector in ("auto", "clay"):
+        return "clay"
+    if suffix == ".json":
+        return "landmarks"
+    if suffix == ".task" or detector == "download":
+        return "mediapipe"
+    raise GaneditError(
+        f"{detector}: unknown detector; use clay, a FILE.json of landmarks, the FILE.task of"
+        " mediapipe's face landmarker, or download, which fetches that"
+    )
 
 
 def choose_faces(faces: Sequence[Face], which: str, *, name: str) -> list[Face]:
@@ -127,28 +180,55 @@ def choose_faces(faces: Sequence[Face], which: str, *, name: str) -> list[Face]:
 # Landmarks in a file
 
 
-def read_landmarks(path: Path) -> list[Face]:
+def read_landmarks(path: Path, *, photo: str | None = None) -> list[Face]:
     """Return the faces in a JSON file of landmarks.
 
     The file holds a face or a list of faces, each a list of (x, y): 68 points, mediapipe's 478, or
     the centres of the left eye, the right eye and the mouth; or an object with such a list as
-    ``landmarks``. Whole numbers are centres of pixels, as dlib, OpenCV and FFHQ's script count.
+    ``landmarks``. Or it is an object that has all this for each of several photos: the keys are
+    their names, after as much of their folders as tells them apart. Whole numbers are centres of
+    pixels, as dlib, OpenCV and FFHQ's script count.
+
+    Args:
+        path: The JSON file.
+        photo: The photo's file; needed for an object of several.
 
     Raises:
-        GaneditError: The file is missing, or holds something else.
+        GaneditError: The file is missing, holds something else, or nothing for this photo.
     """
+    content = _read_json(path)
+    if _is_by_photo(content):
+        key = None if photo is None else _key_of(photo, content)
+        if key is None:
+            raise GaneditError(f"{path}: has no landmarks of {photo or 'an unnamed photo'}")
+        content = content[key]
+    entries = content if isinstance(content, list) else [content]
+    if entries and _is_point(entries[0]):
+        entries = [entries]
+    return [_face_of(entry, path) for entry in entries]
+
+
+def _read_json(path: Path) -> Any:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise GaneditError(f"{path}: no such file") from error
     except OSError as error:
         raise GaneditError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:
         raise GaneditError(f"{path}: not a JSON file") from error
-    entries = content if isinstance(content, list) else [content]
-    if entries and _is_point(entries[0]):
-        entries = [entries]
-    return [_face_of(entry, path) for entry in entries]
+
+
+def _is_by_photo(content: object) -> bool:
+    """Return whether landmarks are those of several photos, by name."""
+    return isinstance(content, dict) and "landmarks" not in content
+
+
+def _key_of(photo: str, names: Collection[str]) -> str | None:
+    """Return what names a photo, ``anna.jpg`` or ``2019/anna.jpg``; the longest goes first."""
+    parts = Path(photo).parts
+    ends = ["/".join(parts[index:]) for index in range(len(parts))]
+    return next((name for name in (photo, *ends) if name in names), None)
 
 
 def _is_point(value: object) -> bool:
@@ -173,24 +253,72 @@ def _face_of(entry: object, path: Path) -> Face:
 # mediapipe
 
 
-def _mediapipe_faces(image: Tensor, model: Path) -> list[Face]:
-    """Return the faces that mediapipe's face landmarker finds.
+def landmarker_cache_path() -> Path:
+    """Return where `download_landmarker` keeps mediapipe's model: beside torch's own downloads."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(MODEL_ADDRESS).name
+
+
+def download_landmarker() -> Path:
+    """Fetch the model of mediapipe's face landmarker, unless it is there, and return it.
+
+    It has no known hash: what comes over https from its address is taken, if it is a zip archive,
+    as these models are, of at most 64 MB.
 
     Raises:
-        GaneditError: The package or its model is missing.
+        GaneditError: The network fails, or the file is something else.
     """
-    if model.suffix.lower() != ".task" or not model.is_file():
+
+    def check_start(start: bytes) -> None:
+        if not start.startswith(b"PK\3\4"):
+            raise GaneditError(f"{MODEL_ADDRESS}: the server sent something else than the model")
+
+    def check_size(done: int, total: int | None) -> None:
+        if max(done, total or 0) > _MODEL_BYTES:
+            raise GaneditError(f"{MODEL_ADDRESS}: more than {_MODEL_BYTES >> 20} MB, no such model")
+
+    path = landmarker_cache_path()
+    return download(MODEL_ADDRESS, path, check_start=check_start, on_progress=check_size)
+
+
+def _model(detector: str) -> Path:
+    """Return the file of mediapipe's model.
+
+    Raises:
+        GaneditError: It is missing, or cannot be fetched.
+    """
+    if detector == "download":
+        return download_landmarker()
+    if not Path(detector).is_file():
         raise GaneditError(
-            f"{model}: no such model; fetch {MODEL_ADDRESS} and name the file with --detector"
+            f"{detector}: no such model; fetch {MODEL_ADDRESS}, or write download instead of the"
+            " file"
         )
+    return Path(detector)
+
+
+def _import_mediapipe() -> tuple[Any, Any]:
+    """Return mediapipe and its tasks.
+
+    Raises:
+        GaneditError: It is not installed.
+    """
     try:
-        mediapipe: Any = importlib.import_module("mediapipe")
-        tasks: Any = importlib.import_module("mediapipe.tasks.python")
+        mediapipe = importlib.import_module("mediapipe")
+        return mediapipe, importlib.import_module("mediapipe.tasks.python")
     except ImportError as error:
         raise GaneditError(
             "mediapipe is not installed; pip install 'ganedit[mediapipe]', or give the landmarks"
             " as a FILE.json"
         ) from error
+
+
+def _mediapipe_faces(image: Tensor, model: Path) -> list[Face]:
+    """Return the faces that mediapipe's face landmarker finds.
+
+    Raises:
+        GaneditError: The package is missing, or it does not take the model.
+    """
+    mediapipe, tasks = _import_mediapipe()
     pixels = to_uint8(image)[0].numpy()
     picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=pixels)
     try:
@@ -237,7 +365,7 @@ def find_clay_heads(image: Tensor) -> list[Face]:
     Args:
         image: [1, 3, H, W] in [-1, 1].
     """
-    detector, features = load_clay_detector(image.device), load_clay_features(image.device)
+    detector, features = _clay_networks(image.device)
     ratio = min(1.0, _WORKING_SIDE / max(image.shape[2:]))
     small = _resized(image, ratio)
     places = _candidates(detector, small)
@@ -251,6 +379,11 @@ def find_clay_heads(image: Tensor) -> list[Face]:
         if float(presence[index]) >= _SURE and not any(_overlap(quad, f.quad) for f in faces):
             faces.append(_read_head(features, image, quad, float(presence[index])))
     return faces
+
+
+@lru_cache(maxsize=4)  # devices; both networks are small
+def _clay_networks(device: torch.device) -> tuple[ClayDetector, ClayFeatures]:
+    return load_clay_detector(device), load_clay_features(device)
 
 
 def _resized(image: Tensor, ratio: float) -> Tensor:
@@ -347,7 +480,7 @@ def _seen(image: Tensor, places: Tensor) -> Tensor:
 
 def _frame_quad(place: Tensor) -> Tensor:
     """Return the quad of a place, [4, 2]."""
-    x, y, side, turn = place[:4].double().tolist()
+    x, y, side, turn = place[:4].tolist()
     right = torch.tensor([math.cos(turn), math.sin(turn)], dtype=torch.float64) * side / 2
     return square_quad(torch.tensor([x, y], dtype=torch.float64), right)
 
@@ -360,7 +493,7 @@ def _overlap(one: Tensor, other: Tensor) -> bool:
 
 def _read_head(features: ClayFeatures, image: Tensor, quad: Tensor, presence: float) -> Face:
     """Return the head in a frame, with the landmarks that are read off its crop."""
-    points = features.predict(crop_quad(image, quad, INPUT_SIDE)).landmarks[0].double().cpu()
+    points = features.predict(crop_quad(image, quad, INPUT_SIDE)).landmarks[0].cpu().double()
     sides = torch.stack([quad[3] - quad[0], quad[1] - quad[0]])
     return Face(quad[0] + points @ sides, quad, presence)
 

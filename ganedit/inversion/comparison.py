@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganedit.errors import GaneditError
 from ganedit.losses.perceptual import PerceptualDistance
 from ganedit.losses.pixel import pixel_distance
 
@@ -30,7 +31,7 @@ class Comparison:
             features: To compare with instead of the photos' own, as ``perceptual`` encodes them.
         """
         if mask is not None:
-            targets = _fill(targets, mask)
+            targets = hide(targets, mask)
         self.perceptual = perceptual
         self.targets = targets
         self.mask = mask
@@ -77,8 +78,37 @@ class Comparison:
         return torch.stack(terms).sum(dim=0)
 
 
-def _fill(targets: Tensor, mask: Tensor) -> Tensor:
-    """Give what does not count the mean colour of the rest: features reach beyond their place."""
+def read_mask(mask: Tensor, targets: Tensor) -> Tensor:
+    """Return the mask of every photo, [N, 1, R, R], where they are.
+
+    Args:
+        mask: [N or 1, 1, R, R] in [0, 1].
+        targets: Photos, [N, 3, R, R].
+
+    Raises:
+        GaneditError: It leaves nothing of a photo.
+    """
+    side = targets.shape[3]
+    if tuple(mask.shape[1:]) != (1, side, side) or len(mask) not in (1, len(targets)):
+        raise ValueError(
+            f"mask: expected [{len(targets)} or 1, 1, {side}, {side}], got {list(mask.shape)}"
+        )
+    if not bool(((mask >= 0) & (mask <= 1)).all()):
+        raise ValueError("mask: expected values in [0, 1]")
+    if not bool(mask.amax(dim=(1, 2, 3)).gt(0).all()):
+        raise GaneditError("the mask leaves nothing of the photo; it must be white where it counts")
+    return mask.to(targets).expand(len(targets), -1, -1, -1)
+
+
+def hide(targets: Tensor, mask: Tensor) -> Tensor:
+    """Return photos with the mean colour of the rest where a mask is 0.
+
+    So that nothing of what is there leaks into features, which reach beyond their place.
+
+    Args:
+        targets: Photos, [N, 3, R, R].
+        mask: [N or 1, 1, R, R] in [0, 1].
+    """
     weight = mask.expand_as(targets)
     colour = (targets * weight).sum(dim=(2, 3)) / weight.sum(dim=(2, 3)).clamp_min(1e-12)
     return torch.where(mask > 0, targets, colour[:, :, None, None])

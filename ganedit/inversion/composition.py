@@ -165,7 +165,8 @@ def _blurred(mask: Tensor, sigma: float) -> Tensor:
     """Return a Gaussian mean over the pixels that there are, [N, 1, R, R]."""
     if sigma == 0:
         return mask
-    places = torch.arange(mask.shape[3], dtype=torch.float64, device=mask.device)
+    places = torch.arange(mask.shape[3], dtype=torch.float64)  # which not every device knows
     kernel = torch.exp(-((places - places[:, None]) / sigma).square() / 2)
-    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).to(mask)  # [R, R]
+    kernel = kernel / kernel.sum(dim=1, keepdim=True)  # [R, R]
+    kernel = kernel.to(mask.dtype).to(mask.device)
     return (kernel @ mask @ kernel.mT).clamp(0, 1)

@@ -20,7 +20,7 @@ from ganedit.assets import embedded
 from ganedit.checkpoints import Network, label_batch
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
-from ganedit.inversion.comparison import Comparison
+from ganedit.inversion.comparison import Comparison, read_mask
 from ganedit.io.latents import Latent
 from ganedit.losses.perceptual import PerceptualDistance, load_perceptual
 from ganedit.losses.regularizers import average_pull, noise_correlation, normalize_noise_
@@ -184,7 +184,7 @@ def project(
     given, given_noise = _read_initial(network, initial, len(targets))
     started = time.monotonic()
     targets = targets.to(generator.w_avg.device)
-    mask = None if mask is None else _read_mask(mask, targets)
+    mask = None if mask is None else read_mask(mask, targets)
     if perceptual is None:
         perceptual = load_perceptual(default_perceptual(network), device=targets.device)
     with torch.no_grad():
@@ -210,7 +210,7 @@ def project(
             run.schedule.at_least((time.monotonic() - started) / max_seconds)
         if run.schedule.finished:
             break
-        jitter = w_std * latent_noise * run.schedule.latent_noise()
+        jitter = w_std * latent_noise * run.schedule.latent_noise().to(targets.device)
         latents = run.latents + jitter * _normal(streams, run.latents.shape[1:], targets.device)
         ws = latents.expand(-1, generator.num_ws, -1)
         with torch.autocast(
@@ -425,20 +425,6 @@ def _read_initial(
         raise ValueError(f"initial: expected {shape}, got {list(initial.shape)}")
     ws = initial.detach().to(average).expand(count, -1, -1)
     return ws, noise and tuple(x.to(average).expand(count, -1, -1, -1) for x in noise)
-
-
-def _read_mask(mask: Tensor, targets: Tensor) -> Tensor:
-    """Return the mask of every photo, [N, 1, R, R]."""
-    side = targets.shape[3]
-    if tuple(mask.shape[1:]) != (1, side, side) or len(mask) not in (1, len(targets)):
-        raise ValueError(
-            f"mask: expected [{len(targets)} or 1, 1, {side}, {side}], got {list(mask.shape)}"
-        )
-    if not bool(((mask >= 0) & (mask <= 1)).all()):
-        raise ValueError("mask: expected values in [0, 1]")
-    if not bool(mask.amax(dim=(1, 2, 3)).gt(0).all()):
-        raise GaneditError("the mask leaves nothing of the photo; it must be white where it counts")
-    return mask.to(targets).expand(len(targets), -1, -1, -1)
 
 
 def _in_space(ws: Tensor, space: Literal["w", "w+"], num_ws: int) -> Tensor:

@@ -19,6 +19,7 @@ from ganedit.checkpoints import Network
 from ganedit.checkpoints.tuning import pays, synthesis_weights
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator, Noise
+from ganedit.inversion.comparison import Comparison, read_mask
 from ganedit.inversion.optimize import default_perceptual
 from ganedit.io.latents import Latent, check_latent
 from ganedit.losses.perceptual import PerceptualDistance, load_perceptual
@@ -60,6 +61,7 @@ def tune(
     targets: Tensor,
     *,
     perceptual: PerceptualDistance | None = None,
+    mask: Tensor | None = None,
     steps: int = 350,
     learning_rate: float | None = None,
     pixel_weight: float = 1.0,
@@ -77,6 +79,7 @@ def tune(
         latent: The pivots, one a photo; their noise maps are used, else the generator's own.
         targets: Photos, [N, 3, R, R] in [-1, 1], at the generator's resolution.
         perceptual: The distance to minimise; None is `default_perceptual` of the network.
+        mask: What of the photos counts, [N or 1, 1, R, R] in [0, 1], as for `project`.
         steps: Updates at most.
         learning_rate: Adam's; None is the paper's 3e-4, or ten times that with a rank.
         pixel_weight: Weight of the mean squared pixel difference beside the distance.
@@ -106,7 +109,7 @@ def tune(
     if perceptual is None:
         perceptual = load_perceptual(default_perceptual(network), device=device)
     with torch.no_grad():
-        pivots = _gather_pivots(latent, targets, perceptual, device)
+        pivots = _gather_pivots(latent, targets, perceptual, mask, device)
     generator, parameters = _trainable_copy(network.generator, rank)
     locality = _Locality(network.generator, perceptual, latent.ws.to(device))
     optimizer = torch.optim.Adam(parameters, lr=learning_rate)
@@ -114,7 +117,7 @@ def tune(
     history: list[Tensor] = []
     for step in range(steps + 1):
         optimizer.zero_grad(set_to_none=True)
-        images, distance, loss = _accumulate(generator, pivots, perceptual, pixel_weight)
+        images, distance, loss = _accumulate(generator, pivots, pixel_weight)
         history.append(loss.cpu())
         best.record(step, images, distance, loss, parameters)
         if on_step is not None and step > 0:
@@ -180,20 +183,25 @@ class _Pivots:
 
     ws: Tensor
     noise: Noise
-    targets: Tensor
-    features: list[Tensor]
+    comparison: Comparison
 
 
 def _gather_pivots(
-    latent: Latent, targets: Tensor, perceptual: PerceptualDistance, device: torch.device
+    latent: Latent,
+    targets: Tensor,
+    perceptual: PerceptualDistance,
+    mask: Tensor | None,
+    device: torch.device,
 ) -> list[_Pivots]:
     size = max(1, _BATCH_PIXELS // targets.shape[-1] ** 2)
+    masks = None if mask is None else read_mask(mask, targets).to(device)
     gathered = []
     for start in range(0, len(latent), size):
         rows = latent.rows(start, min(start + size, len(latent)))
         photos = targets[start : start + size].to(device)
         noise: Noise = "const" if rows.noise is None else [m.to(device) for m in rows.noise]
-        gathered.append(_Pivots(rows.ws.to(device), noise, photos, perceptual.encode(photos)))
+        counts = None if masks is None else masks[start : start + size]
+        gathered.append(_Pivots(rows.ws.to(device), noise, Comparison(perceptual, photos, counts)))
     return gathered
 
 
@@ -242,7 +250,6 @@ def _differences(original: Generator, tuned: Generator) -> dict[str, Tensor]:
 def _accumulate(
     generator: Generator,
     pivots: Sequence[_Pivots],
-    perceptual: PerceptualDistance,
     pixel_weight: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Add the gradients of the mean loss to the weights, a few pivots at a time.
@@ -254,8 +261,8 @@ def _accumulate(
     parts = []
     for some in pivots:
         images = generator.synthesize(some.ws, noise=some.noise)
-        distance = perceptual.distance_to(some.features, images)
-        loss = distance + pixel_weight * pixel_distance(images, some.targets)
+        distance = some.comparison.distance(images)
+        loss = distance + pixel_weight * some.comparison.pixel_distance(images)
         (loss.sum() / count).backward()
         parts.append((images.detach(), distance.detach(), loss.detach()))
     images, distance, loss = (torch.cat(values) for values in zip(*parts, strict=True))

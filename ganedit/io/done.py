@@ -4,8 +4,9 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from ganedit.errors import GaneditError
@@ -13,14 +14,20 @@ from ganedit.io.files import file_digest, make_folder, write_error
 from ganedit.io.runs import RECORD
 
 _STATE = ".ganedit-done"
+_TEXTS = ("name", "photo", "photo_sha256", "loss")
+_FIGURES = ("distance", "psnr", "best_step", "domain_gap", "deviation", "seconds")
+_OPTIONAL_FIGURES = ("lpips", "identity")  # None where their weights were missing
 
 
 class DoneList:
     """The photos of a folder run that are done, with their figures.
 
     A hidden file beside the results holds one line of JSON a photo, forced to the disk before the
-    next photo counts; a line that a kill cut short is not there. When the run ends, its
-    ``run.json`` takes over, so that the same command later does only what is new.
+    next photo counts; a line that a kill cut short, or that lacks a figure, is not there. When the
+    run ends, its ``run.json`` takes over, so that the same command later does only what is new.
+
+    Each line keeps the SHA-256 of the photo and of all its results: other runs may have written
+    into the folder since, and a kill may come between two files of a photo.
     """
 
     def __init__(self, folder: Path, *, settings: Mapping[str, Any]) -> None:
@@ -37,29 +44,39 @@ class DoneList:
         self._folder = folder
         self._results: dict[str, dict[str, Any]] = {}
         for result in (*_read_record(folder / RECORD), *_read_lines(self._path)):
-            if result.get("settings") == self.key and isinstance(result.get("name"), str):
+            if result.get("settings") == self.key and _is_whole(result):
                 self._results[result["name"]] = result
 
-    def find(self, name: str, photo: Path, *, files: list[str]) -> dict[str, Any] | None:
-        """Return the figures of a photo that is done.
+    def find(self, name: str, photo: Path, *, files: Iterable[str]) -> dict[str, Any] | None:
+        """Return the figures of a photo that is done, None of others.
+
+        Reads the photo and all its results: at the start of a run, that is the whole folder once.
 
         Args:
             name: Of its results.
             photo: Its file, whose content has to be the same as then.
-            files: Names of its results, which have to be there.
+            files: Names of results, which have to be among those of then. All of these have to be
+                there with the content of then.
         """
         result = self._results.get(name)
-        if result is None or not all((self._folder / file).is_file() for file in files):
+        if result is None or result["photo_sha256"] != photo_digest(photo):
             return None
-        return result if result.get("photo_sha256") == photo_digest(photo) else None
+        then = result["files_sha256"]
+        now = self._digests(then)
+        whole = then.keys() >= set(files) and None not in now.values()
+        return result if whole and now == then else None
 
-    def add(self, result: Mapping[str, Any]) -> dict[str, Any]:
-        """Note a photo whose results are written; returns its figures with the settings' mark.
+    def add(self, result: Mapping[str, Any], *, files: Iterable[str]) -> dict[str, Any]:
+        """Note a photo whose results are written.
 
         Args:
-            result: Its figures, with ``name`` and ``photo_sha256``.
+            result: What `ganedit project` tells of it, with ``photo_sha256``.
+            files: Names of all its results.
+
+        Returns:
+            The same with the marks by which `find` knows it.
         """
-        marked = {**result, "settings": self.key}
+        marked = {**result, "settings": self.key, "files_sha256": self._digests(files)}
         make_folder(self._folder)
         try:
             with self._path.open("ab") as state:
@@ -77,6 +94,9 @@ class DoneList:
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
+    def _digests(self, files: Iterable[str]) -> dict[str, str | None]:
+        return {file: photo_digest(self._folder / file) for file in files}
+
 
 def photo_digest(path: Path) -> str | None:
     """Return the SHA-256 of a file, None where it cannot be read."""
@@ -84,6 +104,16 @@ def photo_digest(path: Path) -> str | None:
         return file_digest(path)
     except OSError:
         return None
+
+
+def _is_whole(result: Mapping[str, Any]) -> bool:
+    """Return whether a line says all that is told of a photo."""
+    return (
+        all(isinstance(result.get(key), str) for key in _TEXTS)
+        and all(isinstance(result.get(key), (int, float)) for key in _FIGURES)
+        and all(isinstance(result.get(key), (int, float, NoneType)) for key in _OPTIONAL_FIGURES)
+        and isinstance(result.get("files_sha256"), dict)
+    )
 
 
 def _ends_a_line(path: Path) -> bool:

@@ -10,7 +10,7 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -57,14 +57,15 @@ _SAVE_SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
 # Reading
 
 
-def read_image(path: Path | str) -> Tensor:
+def read_image(path: Path | str, *, backdrop: Literal["white", "black"] = "white") -> Tensor:
     """Return the picture in a file, upright and in RGB.
 
-    Any size, mode and EXIF orientation; transparent parts become white, 16-bit grey keeps its
-    precision, and of an animation the first frame is taken.
+    Any size, mode and EXIF orientation; 16-bit grey keeps its precision, and of an animation the
+    first frame is taken.
 
     Args:
         path: PNG, JPEG, WebP, GIF, BMP, TIFF, PPM, JPEG 2000 or AVIF.
+        backdrop: What shows through transparent parts.
 
     Returns:
         float32 [1, 3, H, W] in [-1, 1].
@@ -76,7 +77,7 @@ def read_image(path: Path | str) -> Tensor:
     path = Path(path)
     try:
         with path.open("rb") as stream:
-            return _decode(stream, str(path))
+            return _decode(stream, str(path), backdrop)
     except FileNotFoundError as error:
         raise GaneditError(f"{path}: no such file") from error
     except IsADirectoryError as error:
@@ -105,7 +106,7 @@ def decode_image(content: bytes, *, name: str) -> Tensor:
     return _decode(io.BytesIO(content), name)
 
 
-def _decode(stream: Any, name: str) -> Tensor:
+def _decode(stream: Any, name: str, backdrop: str = "white") -> Tensor:
     if not stream.read(1):
         raise GaneditError(f"{name}: the file is empty")
     stream.seek(0)
@@ -116,7 +117,7 @@ def _decode(stream: Any, name: str) -> Tensor:
             warnings.simplefilter("ignore")
             with Image.open(stream, formats=formats) as picture:
                 _check_size(picture.width, picture.height, name)
-                return _to_tensor(picture, name)
+                return _to_tensor(picture, name, backdrop)
     except Image.DecompressionBombError as error:
         raise GaneditError(f"{name}: {_too_large()}") from error
     except UnidentifiedImageError as error:
@@ -136,7 +137,7 @@ def _too_large() -> str:
     return f"more than {MAX_PIXELS // 10**6} megapixels; make it smaller first"
 
 
-def _to_tensor(picture: Image.Image, name: str) -> Tensor:
+def _to_tensor(picture: Image.Image, name: str, backdrop: str) -> Tensor:
     """Return [1, 3, H, W] in [-1, 1] for a picture of any mode."""
     upright: Image.Image = ImageOps.exif_transpose(picture)
     if upright.mode.startswith("I") or upright.mode == "F":
@@ -144,8 +145,7 @@ def _to_tensor(picture: Image.Image, name: str) -> Tensor:
         return (grey * 2 - 1).expand(1, 3, -1, -1).contiguous()
     if upright.has_transparency_data:
         coloured = upright.convert("RGBA")
-        backdrop = Image.new("RGBA", coloured.size, "white")
-        upright = Image.alpha_composite(backdrop, coloured)
+        upright = Image.alpha_composite(Image.new("RGBA", coloured.size, backdrop), coloured)
     return from_uint8(np.asarray(upright.convert("RGB")))
 
 

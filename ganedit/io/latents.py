@@ -1,6 +1,7 @@
 """Latent files: a dict of tensors and plain values that remembers its generator."""
 
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ _FORMAT = "ganedit-latent"
 _VERSION = 1
 _LARGEST_SIDE = 10**5  # of a photo, in pixels
 _FARTHEST = 10.0**6  # a corner from the photo's, in pixels
+_SEPARATORS = "/\\:" if os.name == "nt" else "/\\"
 _LONGEST_NAME = 255
 
 
@@ -47,7 +49,7 @@ class Alignment:
         Raises:
             ValueError: A field is none of what is documented above.
         """
-        if not self.photo or len(self.photo) > 4096 or not self.photo.isprintable():
+        if not 0 < len(self.photo) <= 4096 or "\0" in self.photo:
             raise ValueError("alignment: expected the name of a photo")
         if len(self.size) != 2 or not all(0 < side <= _LARGEST_SIDE for side in self.size):
             raise ValueError(f"alignment: expected a width and height, got {self.size!r:.60}")
@@ -409,8 +411,8 @@ def check_noise(
 
 def _is_file_name(text: str) -> bool:
     """Return whether ``text`` names a file of the same folder, on any system."""
-    plain = 0 < len(text) <= _LONGEST_NAME and text.isprintable()
-    return plain and text not in (".", "..") and not set(text) & set('/\\:*?"<>|')
+    plain = 0 < len(text) <= _LONGEST_NAME and "\0" not in text
+    return plain and text not in (".", "..") and not set(text) & set(_SEPARATORS)
 
 
 def _short(fingerprint: str) -> str:

@@ -27,13 +27,22 @@ class OutputFolder:
     that a killed run can be run again.
     """
 
-    def __init__(self, path: Path | str, *, command: str, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        command: str,
+        overwrite: bool = False,
+        inputs: Iterable[Path | str] = (),
+    ) -> None:
         """Open the folder; nothing is made or written before `claim`.
 
         Args:
             path: The folder; made by `claim` when missing.
             command: Name of the command, for the record.
             overwrite: Also replace files that ganedit did not write.
+            inputs: Files of the command, which its results never replace; other words than names
+                of files, such as seeds, do no harm.
         """
         self.path = Path(path)
         self.command = command
@@ -41,6 +50,7 @@ class OutputFolder:
         self._started = time.monotonic()
         self._written: dict[str, str] = {}
         self._claimed: set[str] = set()
+        self._inputs = {os.path.realpath(path) for path in inputs}
 
     def claim(self, names: Iterable[str]) -> None:
         """Find every obstacle to writing these files, before any work is done.
@@ -50,7 +60,7 @@ class OutputFolder:
 
         Raises:
             GaneditError: The folder is a file or cannot be written, or a file of one of these
-                names is not ganedit's.
+                names is an input, or not ganedit's.
         """
         wanted = list(dict.fromkeys(names))
         for name in wanted:
@@ -60,7 +70,13 @@ class OutputFolder:
         make_folder(self.path)
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise GaneditError(f"{self.path}: cannot be written; choose another folder")
-        owned = self._read_owned()
+        owned = self.read_owned()
+        for name in wanted:
+            if os.path.realpath(self.path / name) in self._inputs:
+                raise GaneditError(
+                    f"{self.path / name}: is an input and would be replaced by a result; choose"
+                    " another --out"
+                )
         obstacles = [name for name in wanted if not self._may_write(name, owned)]
         if obstacles:
             rest = f" and {len(obstacles) - 1} more" if len(obstacles) > 1 else ""
@@ -105,7 +121,7 @@ class OutputFolder:
             The path of the record.
         """
         make_folder(self.path)
-        files = self._read_owned() | self._written
+        files = self.read_owned() | self._written
         content = {
             "format": _FORMAT,
             "command": self.command,
@@ -120,7 +136,7 @@ class OutputFolder:
             (self.path / _JOURNAL).unlink(missing_ok=True)
         return self.path / RECORD
 
-    def _read_owned(self) -> dict[str, str]:
+    def read_owned(self) -> dict[str, str]:
         """Return the files that earlier runs own, with their digests."""
         files = self._read_record()
         for line in _read_text(self.path / _JOURNAL).splitlines():
@@ -149,10 +165,13 @@ class OutputFolder:
 
     def _may_write(self, name: str, owned: Mapping[str, str]) -> bool:
         path = self.path / name
-        if path.is_dir():
-            raise GaneditError(f"{path}: is a folder; choose another folder")
-        if self.overwrite or not (path.exists() or path.is_symlink()):
-            return True
+        try:
+            if path.is_dir():
+                raise GaneditError(f"{path}: is a folder; choose another folder")
+            if self.overwrite or not (path.exists() or path.is_symlink()):
+                return True
+        except OSError as error:  # such as a name that is too long here
+            raise GaneditError(f"{path}: cannot be written ({error.strerror or error})") from error
         return not path.is_symlink() and owned.get(name) == _digest(path)
 
 

@@ -214,6 +214,8 @@ class _UnitDistance(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         count = x.shape[2] * x.shape[3]
+        if not x.is_contiguous():  # of other layouts, the pieces below would be copies
+            x = x.contiguous(memory_format=torch.channels_last)
         gradient = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         parts = [x, target] if gradient is None else [x, target, gradient]
         weight = weight.flatten()

@@ -46,15 +46,16 @@ def ssim(images: Tensor, targets: Tensor) -> Tensor:
     _check(images, targets)
     if min(images.shape[2:]) < _WINDOW:
         raise ValueError(f"images: expected at least 11 pixels a side, got {list(images.shape)}")
-    # From 0 for black, which luminance is measured from; in float64, because variances cancel.
-    x, y = ((values.clamp(-1, 1).double() + 1) / 2 for values in (images, targets))
+    # From 0 for black, which luminance is measured from; in float64, because variances cancel,
+    # and on the CPU, because not every device has that.
+    x, y = ((values.clamp(-1, 1).cpu().double() + 1) / 2 for values in (images, targets))
     mean_x, mean_y = _blur(x), _blur(y)
     variance_x = _blur(x * x) - mean_x * mean_x
     variance_y = _blur(y * y) - mean_y * mean_y
     covariance = _blur(x * y) - mean_x * mean_y
     luminance = (2 * mean_x * mean_y + _C1) / (mean_x.square() + mean_y.square() + _C1)
     structure = (2 * covariance + _C2) / (variance_x + variance_y + _C2)
-    return (luminance * structure).mean(dim=(1, 2, 3)).float()
+    return (luminance * structure).mean(dim=(1, 2, 3)).float().to(images.device)
 
 
 def _check(images: Tensor, targets: Tensor) -> None:

@@ -46,7 +46,7 @@ class _Places:
 def train_clay_detector(
     data: Path | str,
     *,
-    steps: int = 1100,
+    steps: int = 2500,
     batch: int = 32,
     learning_rate: float = 4e-3,
     seed: int = 0,

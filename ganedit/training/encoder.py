@@ -100,8 +100,9 @@ class LatentDiscriminator(nn.Sequential):
 class LatentPool(nn.Module):
     """Latents of earlier steps for the discriminator, so that it does not only know the last ones.
 
-    As in e4e's code: a full pool hands each picture's latents through, or, half of the time, keeps
-    them and hands out those of an earlier picture in their place.
+    Like e4e's pool, but of all of a picture's latents instead of one layer's: a full pool hands
+    each picture's latents through, or, half of the time, keeps them and hands out an earlier
+    picture's.
     """
 
     latents: Tensor

@@ -60,6 +60,7 @@ def test_a_face_at_the_border_is_said(run, photo, points):
 
 def test_a_photo_without_a_face_does_not_stop_the_others(run, photo, points, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no picture")
+    photo.with_name("points.json").write_text(json.dumps({"photo.png": FACES, "broken.png": []}))
     result = run("align", tmp_path / "broken.png", photo, *points)
     assert result.exit_code == 1
     assert "broken.png" in result.stderr
@@ -69,6 +70,35 @@ def test_a_photo_without_a_face_does_not_stop_the_others(run, photo, points, tmp
     assert result.exit_code == 1
     assert "no face found" in result.stderr
     assert not list(Path("none").glob("*.png"))
+
+
+def test_a_folder_is_aligned_with_all_in_it(run, fails, photo, points, tmp_path):
+    folder = tmp_path / "folder"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("photo.png", "sub/photo.png"):
+        (folder / name).write_bytes(photo.read_bytes())
+    (folder / "notes.txt").write_text("no picture")
+    assert "faces of one photo, but there are 2" in fails("align", folder, *points)
+    photo.with_name("points.json").write_text(json.dumps({"photo.png": FACES}))
+    assert "name them with their folders" in fails("align", folder, *points)
+    named = {"folder/photo.png": FACES[0], "sub/photo.png": FACES[1]}
+    photo.with_name("points.json").write_text(json.dumps(named))
+    result = run("align", folder, *points)
+    assert result.exit_code == 0, result.output
+    sides = {
+        one["name"]: one["side"] for one in json.loads(Path("out/run.json").read_text())["results"]
+    }
+    assert sides["photo-aligned"] > sides["sub/photo-aligned"]
+    assert load_alignment("out/sub/photo-aligned.json").photo == str(folder / "sub" / "photo.png")
+    photo.with_name("points.json").write_text(json.dumps({"folder/photo.png": FACES[0]}))
+    result = run("align", folder, *points, "--out", "some")
+    assert result.exit_code == 1
+    assert "has no landmarks of" in result.stderr
+    assert Path("some/photo-aligned.png").exists()
+
+
+def test_a_photo_of_people_names_the_detectors_for_them(fails, photo):
+    assert "--detector FILE.task" in fails("align", photo)
 
 
 @pytest.mark.parametrize("face", ["0", "-1", "second"])

@@ -1,5 +1,6 @@
 """``--paste-back`` of every command that has it, on the example's clay photo."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,6 +147,26 @@ def test_latents_without_a_place_are_one_line(fails, command, latent_paths):
     line = fails(*command(latent_paths[0]))
     assert "none of these latents came from an aligned photo" in line
     assert not list(Path("out").iterdir())
+
+
+def test_a_latent_does_not_make_the_machine_look_at_a_network_share(
+    fails, command, network, place, tmp_path
+):
+    for photo in ("//host/share/a.jpg", r"\\host\share\a.jpg", r"\\.\pipe\a"):
+        moved = replace(place, photo=photo)
+        save_latent(tmp_path / "head.pt", replace(sample(network, [1]), alignment=(moved,)))
+        assert "is on a network share" in fails(*command(tmp_path / "head.pt"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_latent_does_not_make_the_machine_wait_for_a_pipe(
+    fails, command, network, place, tmp_path
+):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for photo in (str(tmp_path / "pipe.jpg"), os.devnull):
+        moved = replace(place, photo=photo)
+        save_latent(tmp_path / "head.pt", replace(sample(network, [1]), alignment=(moved,)))
+        assert "is no regular file" in fails(*command(tmp_path / "head.pt"))
 
 
 def test_a_photo_that_is_gone_or_changed_is_one_line(

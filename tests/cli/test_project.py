@@ -346,7 +346,7 @@ def test_an_encoder_that_is_not_at_hand(fails, run, photo, options, quick, other
         "--init",
         "out/photo.pt",
     )
-    assert "belongs to another generator" in message
+    assert "made with another generator" in message
 
 
 def test_the_clay_encoder_is_where_projection_starts(run, tmp_path):

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from ganedit.cli import project, projecting
+from ganedit.cli.photos import list_photos
+from ganedit.errors import GaneditError
 from ganedit.io import load_latent, write_image
 
 
@@ -75,6 +78,65 @@ def test_a_second_run_does_only_what_is_new(run, folder, options, generator):
     assert load_latent("out/p0.pt").space == "w"
 
 
+def test_results_of_other_settings_are_not_taken_as_done(run, folder, options, monkeypatch):
+    for path in ("broken.jpg", "no suffix", "p2.png", "p3.png", "sub/p0.png"):
+        (folder / path).unlink()
+    real = projecting._write_batch
+
+    def killed_at_the_second(work, batch, outcome):
+        if batch.photos[0].name == "p1":
+            raise KeyboardInterrupt
+        return real(work, batch, outcome)
+
+    for space in ("w+", "w"):
+        with monkeypatch.context() as patch:
+            patch.setattr(projecting, "_write_batch", killed_at_the_second)
+            stopped = run("project", folder, *options, "--batch", 1, "--space", space)
+        assert stopped.exit_code == 130
+        assert load_latent("out/p0.pt").space == space
+    again = run("project", folder, *options)
+    assert again.exit_code == 0
+    assert "done already" not in again.stderr
+    assert [load_latent(f"out/{name}.pt").space for name in ("p0", "p1")] == ["w+", "w+"]
+
+
+def test_landmarks_decide_by_their_content(tmp_path):
+    path = tmp_path / "a.json"
+    arguments = {"photos": ["a"], "align": str(path), "seed": 3}
+    record = {"arguments": arguments, "generator": {"fingerprint": "f"}, "start": "mean"}
+    path.write_text("one")
+    first = project._decisive(record, None)
+    assert project._decisive(record, None) == first
+    path.write_text("two")
+    assert project._decisive(record, None) != first
+    arguments["align"] = None
+    assert project._decisive(record, None) == {**first, "align": None, "align_sha256": None}
+
+
+def test_a_table_of_photos_some_of_which_lack_figures(capsys):
+    whole = {"name": "a", "photo": "a.jpg", "loss": "clay", "distance": 0.25, "lpips": None}
+    whole |= {"identity": 0.5, "psnr": 20.0, "best_step": 3, "domain_gap": 0.5, "deviation": 1.0}
+    whole |= {"seconds": 2.0}
+    for results in (
+        [whole, {**whole, "identity": None}],
+        [{**whole, "identity": None}, whole],
+        [whole, {key: value for key, value in whole.items() if key != "identity"}],
+    ):
+        project._report([*results, {**whole, "psnr": 26.0}])
+        lines = capsys.readouterr().err.splitlines()
+        assert "identity" in lines[1]
+        assert "LPIPS" not in lines[1]
+        assert next(line.split() for line in lines if "mean" in line) == [
+            "mean",
+            "0.25",
+            "22",
+            "1",
+            "2",
+        ]
+    project._report([whole, {**whole, "identity": 0.7}])
+    assert "mean    0.25            0.6" in capsys.readouterr().err
+
+
 def test_neither_order_nor_batch_changes_a_result(run, folder, options):
     run("project", folder, *options, "--out", "a", "--batch", 1)
     run("project", folder, *options, "--out", "b", "--batch", 4)
@@ -98,11 +160,68 @@ def test_photos_of_one_stem_keep_their_suffixes(run, folder, options):
     assert names == ["p1.jpg", "p1.png", "p2", "p3", "sub/p0"]
 
 
+def listed(tmp_path, files, sources, suffixes=(".pt", ".png", "-target.png")):
+    """The photos that are found where there are these files: their paths and names."""
+    for file in files:
+        path = tmp_path / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"looks like nothing")
+    found, _ = list_photos([str(tmp_path / s) for s in sources], tmp_path / "o", suffixes=suffixes)
+    return {Path(one.path).relative_to(tmp_path).as_posix(): one.name for one in found}
+
+
+@pytest.mark.parametrize(
+    ("files", "sources", "names"),
+    [
+        ("A/x.jpg B/y.jpg", "A B", "x y"),
+        ("A/x.jpg A/y.jpg B/x.jpg", "A B", "A/x y B/x"),
+        ("A/x.jpg A/x.png B/X.jpg", "A B", "A/x.jpg A/x.png B/X"),
+        ("A/x.jpg x.png", "A x.png", "A/x {tmp}/x"),
+        ("A/x.jpg A/y.jpg", "A A/x.jpg", "x y"),
+        ("A/x.jpg B/A/x.jpg B/x.jpg", "A B", "A/x.jpg B/A/x B/x"),
+        ("A/a.jpg A/a.jpg.png A/a.png", "A", "a.jpg a.jpg.png a.png"),
+        ("A/a-target.jpg A/a.jpg", "A", "a-target.jpg a.jpg"),
+        ("A/A.jpg A/a.jpeg", "A", "A.jpg a.jpeg"),
+    ],
+)
+def test_no_two_photos_share_a_name(tmp_path, files, sources, names):
+    found = listed(tmp_path, files.split(), sources.split())
+    expected = names.replace("{tmp}", tmp_path.name).split()
+    assert found == dict(zip(files.split(), expected, strict=True))
+
+
+def test_photos_that_must_share_a_name_are_an_error(tmp_path):
+    with pytest.raises(GaneditError, match=r"x\.jpg and .*x\.jpg: both would be .*/A/x\.jpg\.pt"):
+        listed(tmp_path, ["1/A/x.jpg", "2/A/x.jpg"], ["1/A", "2/A"])
+
+
 def test_results_inside_the_folder_are_no_photos(run, folder, options):
     (folder / "broken.jpg").unlink()
     for _ in range(2):
         assert run("project", folder, *options, "--out", folder / "out").exit_code == 0
     assert len(json.loads((folder / "out" / "run.json").read_text())["results"]) == 6
+
+
+@pytest.mark.parametrize("above", [False, True])
+def test_results_among_the_photos_are_no_photos(run, folder, options, above):
+    (folder / "broken.jpg").unlink()
+    for path in folder.glob("p*.png"):  # of p0.png, the result p0.png would take the place
+        path.rename(path.with_suffix(".bmp"))
+    (folder / "sub" / "p0.png").rename(folder / "sub" / "p0.bmp")
+    out = folder.parent if above else folder
+    for noted in ("", "6 of 6 photos are done already"):
+        result = run("project", folder, *options, "--out", out)
+        assert result.exit_code == 0, result.output
+        assert noted in result.stderr
+        results = json.loads((out / "run.json").read_text())["results"]
+        assert [one["name"] for one in results] == NAMES
+
+
+def test_no_photo_of_a_folder_is_replaced_by_results(fails, folder, options):
+    content = (folder / "p0.png").read_bytes()
+    message = fails("project", folder, *options, "--out", folder, "--overwrite")
+    assert "p0.png: is one of the photos" in message
+    assert (folder / "p0.png").read_bytes() == content
 
 
 def test_a_file_of_others_stops_before_any_work(fails, folder, options):

@@ -21,6 +21,7 @@ from ganedit.data.alignment import (
 from ganedit.errors import GaneditError
 from ganedit.io import read_image, write_image
 from ganedit.io.images import to_uint8
+from tests.devices import NoFloat64
 
 PHOTO = Path(__file__).parents[2] / "examples" / "unaligned.jpg"
 
@@ -139,6 +140,14 @@ def test_a_large_photo_is_averaged_not_skipped():
 def test_impossible_quads_are_refused(quad):
     with pytest.raises(ValueError, match="quad"):
         crop_quad(smooth(50, 50), torch.tensor(quad), 16)
+
+
+def test_devices_without_float64_crop_and_paste():
+    photo = smooth(100, 120).to("meta")
+    with NoFloat64():
+        quad = turned_quad(half=60.0)  # over the border
+        assert crop_quad(photo, quad, 16).shape == (1, 3, 16, 16)
+        assert paste_back(photo, photo[..., :32, :32], quad).shape == photo.shape
 
 
 def test_landmarks_in_one_place_are_refused():

@@ -1,5 +1,7 @@
+import http.server
 import json
 import sys
+import threading
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +11,17 @@ import torch
 
 from ganedit.data.alignment import quad_side
 from ganedit.errors import GaneditError
-from ganedit.features.landmarks import Face, choose_faces, clay_centres, find_faces, read_landmarks
+from ganedit.features import landmarks as module
+from ganedit.features.landmarks import (
+    Face,
+    check_detector,
+    choose_faces,
+    clay_centres,
+    download_landmarker,
+    find_faces,
+    landmarker_cache_path,
+    read_landmarks,
+)
 from ganedit.io import read_image
 from ganedit.training.detector import random_scenes
 
@@ -59,6 +71,37 @@ def test_landmarks_come_from_a_file(tmp_path):
     assert face.box == (80.5, 50.5, 120.5, 80.5)  # a whole number is the centre of a pixel
 
 
+def test_landmarks_of_several_photos_go_by_their_names(tmp_path):
+    path = tmp_path / "points.json"
+    larger = [[2 * x, 2 * y] for x, y in CENTRES]
+    content = {"a.png": CENTRES, "new/a.png": [larger], "b.png": {"landmarks": larger}}
+    path.write_text(json.dumps(content))
+    sides = {
+        photo: quad_side(read_landmarks(path, photo=photo)[0].quad)
+        for photo in ("a.png", "/old/a.png", "/x/new/a.png", "b.png")
+    }
+    assert list(sides.values()) == pytest.approx([160, 160, 320, 320])
+    with pytest.raises(GaneditError, match=r"points\.json: has no landmarks of c\.png"):
+        read_landmarks(path, photo="c.png")
+    check_detector(str(path), ["old/a.png", "new/a.png", "b.png"])
+    with pytest.raises(GaneditError, match=r"a\.png could be old/a\.png and other/a\.png"):
+        check_detector(str(path), ["old/a.png", "other/a.png"])
+    path.write_text(json.dumps([CENTRES]))
+    check_detector(str(path), ["a.png"])
+    with pytest.raises(GaneditError, match="one photo, but there are 2"):
+        check_detector(str(path), ["a.png", "b.png"])
+
+
+def test_the_networks_are_read_once(monkeypatch):
+    module._clay_networks.cache_clear()
+    photo = read_image(PHOTO)
+    (first,) = find_faces(photo)
+    monkeypatch.setattr(module, "load_clay_detector", None)
+    monkeypatch.setattr(module, "load_clay_features", None)
+    (second,) = find_faces(photo)
+    assert torch.equal(first.quad, second.quad)
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "{}", "[[1]]", "[[1, 2], [3]]", "[[1, 2], [3, 4]]", '[{"landmarks": "x"}]', "[NaN]"],
@@ -85,7 +128,7 @@ def test_a_face_is_chosen_by_size_or_number():
 def test_missing_detectors_say_how_to_get_them(tmp_path, monkeypatch):
     image = torch.zeros(1, 3, 64, 64)
     with pytest.raises(GaneditError, match=r"fetch https://.*face_landmarker\.task"):
-        find_faces(image, detector="mediapipe")
+        find_faces(image, detector=str(tmp_path / "absent.task"))
     with pytest.raises(GaneditError, match="unknown detector"):
         find_faces(image, detector="dlib")
     model = tmp_path / "face_landmarker.task"
@@ -134,6 +177,57 @@ def test_faces_of_mediapipe_are_in_pixels(tmp_path, monkeypatch):
     assert large.landmarks[33].tolist() == pytest.approx([80, 50])  # 0.4 of 200, 0.5 of 100
     assert large.landmarks[61].tolist() == pytest.approx([100, 90])
     assert quad_side(large.quad) == pytest.approx(2 * quad_side(small.quad))
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A folder that is served as the place of mediapipe's model; torch's cache is empty."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(folder))
+
+        def log_message(self, *args):
+            pass
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        address = f"http://127.0.0.1:{running.server_port}/face_landmarker.task"
+        monkeypatch.setattr(module, "MODEL_ADDRESS", address)
+        yield folder / "face_landmarker.task"
+        running.shutdown()
+        thread.join()
+
+
+@pytest.mark.network
+def test_the_model_is_fetched_once(server):
+    server.write_bytes(b"PK\3\4 a model")
+    assert download_landmarker().read_bytes() == b"PK\3\4 a model"
+    server.unlink()
+    assert download_landmarker() == landmarker_cache_path()
+
+
+@pytest.mark.network
+def test_what_is_served_instead_of_the_model_is_refused(server, monkeypatch):
+    server.write_bytes(b"<html>please log in</html>")
+    with pytest.raises(GaneditError, match="something else than the model"):
+        download_landmarker()
+    server.write_bytes(b"PK\3\4" + bytes(5000))
+    monkeypatch.setattr(module, "_MODEL_BYTES", 1000)
+    with pytest.raises(GaneditError, match="no such model"):
+        download_landmarker()
+    server.unlink()
+    with pytest.raises(GaneditError, match="answers 404"):
+        download_landmarker()
+    assert not landmarker_cache_path().exists()
+
+
+def test_the_address_of_the_model_is_https():
+    assert module.MODEL_ADDRESS.startswith("https://")
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", None])

@@ -14,6 +14,7 @@ from ganedit.inversion.composition import (
     seam_contrast,
 )
 from ganedit.losses import load_perceptual
+from tests.devices import NoFloat64
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +161,12 @@ def test_the_contrast_of_a_seam_is_the_step_across_it(lower_half):
     assert 0.2 < float(seam_contrast(step, lower_half)) <= 0.5
     along = step.mT.contiguous()  # the same step, at right angles to the mask's edge
     assert float(seam_contrast(along, lower_half)) < 1e-6
+
+
+def test_devices_without_float64_measure_seams(lower_half):
+    with NoFloat64():
+        contrast = seam_contrast(torch.zeros(2, 3, 16, 16, device="meta"), lower_half.to("meta"))
+    assert contrast.shape == (2,)
 
 
 def test_the_figure_of_the_documentation_can_be_made(tmp_path):
