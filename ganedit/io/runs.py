@@ -50,7 +50,7 @@ class OutputFolder:
         self._started = time.monotonic()
         self._written: dict[str, str] = {}
         self._claimed: set[str] = set()
-        self._inputs = {os.path.realpath(path) for path in inputs}
+        self._inputs = {_real(path) for path in inputs}
 
     def claim(self, names: Iterable[str]) -> None:
         """Find every obstacle to writing these files, before any work is done.
@@ -72,7 +72,7 @@ class OutputFolder:
             raise GaneditError(f"{self.path}: cannot be written; choose another folder")
         owned = self.read_owned()
         for name in wanted:
-            if os.path.realpath(self.path / name) in self._inputs:
+            if _real(self.path / name) in self._inputs:
                 raise GaneditError(
                     f"{self.path / name}: is an input and would be replaced by a result; choose"
                     " another --out"
@@ -183,6 +183,14 @@ def _read_text(path: Path) -> str:
         return ""
     except OSError as error:
         raise GaneditError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _real(path: Path | str) -> str:
+    """Return where links lead, or what is no name of a file as it is."""
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):
+        return str(path)
 
 
 def _digest(path: Path) -> str:
