@@ -468,9 +468,6 @@ def _part(on_step: OnStep, index: int, count: int) -> OnStep:
     """Return what shows one of several equal stages as its share of a whole."""
 
     def show(step: int, total: int, values: "Mapping[str, Any]") -> None:
-        shown = dict(values)
-        if "loss" in shown:
-            shown["loss"] = values["loss"].mean()
-        on_step(index * total + step, count * total, shown)
+        on_step(index * total + step, count * total, {"loss": values["loss"].mean()})
 
     return show

@@ -1,6 +1,7 @@
 """Projection with tuning and alignment: what the options bring together."""
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,29 @@ def test_a_shared_tuning_draws_all_photos_and_goes_with_all_latents(
         error = psnr(image, read_image(f"out/{name}-target.png"))
         assert float(error) == pytest.approx(record["results"][row]["psnr"], abs=0.1)
     assert run("interpolate", "out/a.pt", "out/b.pt", "--frames", 2, "--out", "way").exit_code == 0
+
+
+def test_the_bar_shows_the_loss_alone(run, tmp_path, photos, options, monkeypatch):
+    shown = []
+
+    @contextmanager
+    def progress(title, total=None):
+        yield lambda step, total, values: shown.append((step / total, values))
+
+    monkeypatch.setattr("ganedit.cli.console.progress", progress)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for photo in photos:
+        photo.rename(folder / photo.name)
+    for source, extra in ((folder, ()), (folder / "a.png", ("--shared",))):
+        shown.clear()
+        tuning = ("--tune", "--tune-steps", 2, "--out", f"out-{source.stem}", *extra)
+        assert run("project", source, *options, *tuning).exit_code == 0
+        assert all(set(values) <= {"loss"} for _, values in shown)
+        assert [values["loss"].ndim for _, values in shown if values] == [0] * len(shown)
+        parts = [part for part, _ in shown]
+        assert parts == sorted(parts)
+        assert parts[-1] == 1
 
 
 def test_later_tunings_leave_earlier_latents_alone(run, fails, photos, options):
