@@ -9,6 +9,8 @@ from ganedit.checkpoints import Network
 from ganedit.errors import GaneditError
 from ganedit.inversion import DOMAIN_GAP_LIMIT, default_perceptual, optimize, project
 from ganedit.losses import PerceptualDistance
+from ganedit.metrics import psnr
+from ganedit.training.features import UNSEEN_SEED
 from tests.conftest import make_generator
 
 
@@ -378,3 +380,18 @@ def test_the_distance_from_the_average_is_told_in_typical_distances(generator, p
         optimize_noise=False,
     )
     assert far.deviation.square().mean().sqrt() == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.slow
+def test_the_batch_hardly_changes_a_head_at_the_default_settings():
+    clay, encoder = ganedit.load("clay"), ganedit.load_encoder("clay-encoder")
+    heads = ganedit.render(ganedit.sample_factors(range(UNSEEN_SEED, UNSEEN_SEED + 3))).image
+
+    def found(photos):
+        result = project(clay, photos, initial=ganedit.encode(clay, encoder, photos))
+        return result.distance, psnr(result.images, photos)
+
+    together = found(heads)
+    alone = [torch.cat(values) for values in zip(*map(found, heads.split(1)), strict=True)]
+    torch.testing.assert_close(together[0], alone[0], rtol=0.04, atol=0)
+    torch.testing.assert_close(together[1], alone[1], rtol=0, atol=0.2)
