@@ -36,6 +36,17 @@ if TYPE_CHECKING:
     from ganedit.losses import PerceptualDistance
 
 NAME = "composed"
+_TITLES = {
+    "psnr_outside": "PSNR to A outside (dB)",
+    "psnr_inside": "PSNR to B inside (dB)",
+    "seam": "contrast along the seam",
+    "seam_pasted": "... if B were pasted",
+    "seam_photos": "... of A and B themselves",
+    "distance": "perceptual distance",
+    "deviation": "from average",
+    "best_step": "best step",
+    "seconds": "seconds",
+}
 _TRUNCATION = 0.7  # of seeds, as generate's default
 
 
@@ -143,7 +154,7 @@ def compose(
         "results": [{"name": NAME, **figures}],
     }
     paths.append(folder.finish(record))
-    console.table("", list(figures), [list(figures.values())])
+    console.table("", ["figure", ""], [[title, figures[key]] for key, title in _TITLES.items()])
     console.emit_json(record) if as_json else console.emit_paths(paths)
 
 
