@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ganedit.features.landmarks import Face
     from ganedit.io import Alignment
 
+_LONGEST_NAME = 200  # bytes, of the 255 that systems give a file; results have suffixes
 _LEAST_OUTSIDE = 0.02  # of a crop, that is worth a warning
 
 AlignOption = Annotated[
@@ -177,6 +179,11 @@ class Crops:
         from ganedit.features.landmarks import choose_faces
         from ganedit.io import read_image, to_square
 
+        if len(os.fsencode(Path(photo.name).name)) > _LONGEST_NAME:
+            raise GaneditError(
+                f"{photo.path}: its name is too long to name results by; shorten it to"
+                f" {_LONGEST_NAME} bytes"
+            )
         if self._detector is None:
             return to_square(read_image(photo.path), self._side)
         image = self._picture(photo)

@@ -99,10 +99,10 @@ class DoneList:
 
 
 def photo_digest(path: Path) -> str | None:
-    """Return the SHA-256 of a file, None where it cannot be read."""
+    """Return the SHA-256 of a regular file, None where it cannot be read."""
     try:
-        return file_digest(path)
-    except OSError:
+        return file_digest(path) if path.is_file() else None
+    except (OSError, ValueError):
         return None
 
 

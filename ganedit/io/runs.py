@@ -1,6 +1,7 @@
 """Output folders: results, and a run.json that says how they came about and whose they are."""
 
 import contextlib
+import errno
 import json
 import os
 import time
@@ -170,7 +171,9 @@ class OutputFolder:
                 raise GaneditError(f"{path}: is a folder; choose another folder")
             if self.overwrite or not (path.exists() or path.is_symlink()):
                 return True
-        except OSError as error:  # such as a name that is too long here
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return True  # its writing fails, not that of all others
             raise GaneditError(f"{path}: cannot be written ({error.strerror or error})") from error
         return not path.is_symlink() and owned.get(name) == _digest(path)
 

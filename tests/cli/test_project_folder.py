@@ -60,6 +60,16 @@ def test_a_folder_is_projected_and_what_failed_is_told(run, folder, options):
     assert not [path for path in Path("out").iterdir() if path.name.startswith(".")]
 
 
+def test_a_photo_of_too_long_a_name_fails_alone(run, fails, folder, options):
+    (folder / "broken.jpg").rename(folder / f"{'x' * 250}.jpg")
+    (folder / "p0.png").rename(folder / f"{'y' * 201}.png")
+    result = run("project", folder, *options)
+    assert result.exit_code == 1
+    assert "2 of 7 photos failed" in result.stderr
+    assert sum("its name is too long" in one["reason"] for one in record()["failed"]) == 2
+    assert "its name is too long" in fails("project", folder / f"{'y' * 201}.png", *options)
+
+
 def test_a_second_run_does_only_what_is_new(run, folder, options, generator):
     (folder / "broken.jpg").unlink()
     assert run("project", folder, *options).exit_code == 0
