@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganedit.cli import console
+from ganedit.cli.distances import find_lpips
 from ganedit.cli.editability import measure_deviation
 from ganedit.cli.options import DeviceOption, OptionalNetworkOption
 from ganedit.cli.sources import open_latents
@@ -195,13 +196,10 @@ def _pictures(folder: Path) -> dict[str, str]:
 def _load_judges(
     place: "torch.device", vgg_weights: str | None, identity_weights: str | None, *, clay: bool
 ) -> _Judges:
-    from ganedit.features import load_clay_features, vgg16_cache_path
+    from ganedit.features import load_clay_features
     from ganedit.features.arcface import find_arcface
-    from ganedit.losses import load_perceptual
 
-    lpips = None
-    if vgg_weights is not None or vgg16_cache_path().is_file():
-        lpips = load_perceptual("lpips", vgg_weights=vgg_weights, device=place)
+    lpips = find_lpips(vgg_weights, place)
     features = load_clay_features(place) if clay else None
     return _Judges(place, lpips, find_arcface(identity_weights, place), features)
 

@@ -7,6 +7,8 @@ import typer
 from ganedit.cli import console
 
 if TYPE_CHECKING:
+    import torch
+
     from ganedit.checkpoints import Network
     from ganedit.losses import PerceptualDistance
 
@@ -38,7 +40,7 @@ def open_distances(
     Raises:
         GaneditError: The weights are not on this machine, cannot be fetched, or are damaged.
     """
-    from ganedit.features import download_vgg16, vgg16_cache_path
+    from ganedit.features import download_vgg16
     from ganedit.inversion import default_perceptual
     from ganedit.losses import load_perceptual
 
@@ -52,6 +54,18 @@ def open_distances(
     chosen = load_perceptual(name, vgg_weights=vgg_weights, device=device)
     if name == "lpips":
         return chosen, chosen
+    return chosen, find_lpips(vgg_weights, device)
+
+
+def find_lpips(vgg_weights: str | None, device: "torch.device") -> "PerceptualDistance | None":
+    """Return LPIPS; None when no path is given and torch's cache holds no VGG16.
+
+    Raises:
+        GaneditError: The weights are not where they should be, or are damaged.
+    """
+    from ganedit.features import vgg16_cache_path
+    from ganedit.losses import load_perceptual
+
     if vgg_weights is None and not vgg16_cache_path().is_file():
-        return chosen, None
-    return chosen, load_perceptual("lpips", vgg_weights=vgg_weights, device=device)
+        return None
+    return load_perceptual("lpips", vgg_weights=vgg_weights, device=device)

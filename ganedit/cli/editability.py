@@ -15,16 +15,16 @@ def measure_deviation(generator: "Generator") -> "Callable[[Tensor], list[float 
     It is project's figure of the same name. Conditional generators have an average for each label,
     which latents do not tell; their figures are None.
     """
+    from ganedit.generators.statistics import map_samples, spread
     from ganedit.losses import average_pull
-    from ganedit.training.encoder import latent_statistics
 
     if generator.c_dim:
         return lambda ws: [None] * len(ws)
-    statistics = latent_statistics(generator)
-    w_std = float(statistics.std.square().sum().sqrt())
+    samples = map_samples(generator)
+    average, w_std = samples.mean(dim=0), spread(samples)
 
     def measure(ws: "Tensor") -> list[float | None]:
-        pull = average_pull(ws.to(statistics.mean.device), statistics.mean, w_std=w_std)
+        pull = average_pull(ws.to(average.device), average, w_std=w_std)
         return [round(value, 3) for value in pull.sqrt().tolist()]
 
     return measure

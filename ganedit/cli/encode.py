@@ -9,6 +9,7 @@ import typer
 
 from ganedit.cli import console
 from ganedit.cli.crops import AlignOption, Crops, FaceOption, check_face
+from ganedit.cli.distances import find_lpips
 from ganedit.cli.editability import measure_deviation
 from ganedit.cli.options import (
     DeviceOption,
@@ -18,7 +19,7 @@ from ganedit.cli.options import (
     OverwriteOption,
 )
 from ganedit.cli.photos import Photo, list_photos, read_batches
-from ganedit.cli.results import SUFFIXES, Outcome, write_photo
+from ganedit.cli.results import SUFFIXES, Outcome, finite_psnr, write_photo
 from ganedit.cli.sources import open_encoder, open_network
 from ganedit.errors import GaneditError
 
@@ -177,14 +178,11 @@ def _encode(
 
 def _distance(model: "Network") -> "PerceptualDistance | None":
     """Return the distance to report; None where its weights are not on this machine."""
-    from ganedit.features import vgg16_cache_path
     from ganedit.inversion import default_perceptual
     from ganedit.losses import load_perceptual
 
-    name = default_perceptual(model)
-    if name == "lpips" and not vgg16_cache_path().is_file():
-        return None
-    return load_perceptual(name, device=model.generator.w_avg.device)
+    name, place = default_perceptual(model), model.generator.w_avg.device
+    return find_lpips(None, place) if name == "lpips" else load_perceptual(name, device=place)
 
 
 def _figures(
@@ -197,7 +195,7 @@ def _figures(
 
     with torch.no_grad():
         distance = None if perceptual is None else round(float(perceptual(image, target)), 6)
-    return {"distance": distance, "psnr": round(min(float(psnr(image, target)), 99.0), 3)}
+    return {"distance": distance, "psnr": finite_psnr(psnr(image, target))}
 
 
 def _report(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ganedit.cli import console
 from ganedit.cli.crops import Crops
 from ganedit.cli.photos import Photo, read_batches
-from ganedit.cli.results import Outcome, write_photo
+from ganedit.cli.results import Outcome, finite_psnr, write_photo
 from ganedit.cli.starts import Start
 from ganedit.errors import GaneditError
 from ganedit.memory import is_out_of_memory
@@ -456,7 +456,7 @@ def _figures(work: Work, batch: _Batch, row: int) -> dict[str, Any]:
         "distance": round(float(found.distance[row]), 6),
         "lpips": similar,
         "identity": identity,
-        "psnr": round(min(float(quality), 99.0), 3),
+        "psnr": finite_psnr(quality),
         "best_step": int(found.best_step[row]),
         "domain_gap": round(float(found.domain_gap[row]), 3),
         "deviation": round(float(found.deviation[row]), 3),

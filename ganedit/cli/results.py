@@ -61,6 +61,11 @@ class Outcome:
             )
 
 
+def finite_psnr(value: "Tensor") -> float:
+    """Return a PSNR in dB as JSON can say it: that of equal pictures, infinite, as 99."""
+    return round(min(float(value), 99.0), 3)
+
+
 def photo_names(photos: Sequence[str], out: Path, *, suffixes: Sequence[str]) -> list[str]:
     """Return the photos' stems, and refuse those whose results would overwrite something.
 

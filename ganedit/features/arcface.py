@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganedit.errors import GaneditError
 from ganedit.features.ir_se import IRSE50
-from ganedit.features.vgg import read_tensors
+from ganedit.features.weights import fill
 
 _SIDE = 256  # of the pictures that the crop is meant for, aligned as FFHQ's
 _ROWS, _COLUMNS = slice(35, 223), slice(32, 220)
@@ -73,20 +72,6 @@ def find_arcface(path: str | Path | None, device: torch.device | str = "cpu") ->
         path = arcface_path()
         if not path.is_file():
             return None
-    state = read_tensors(path)
     network = ArcFace()
-    own = network.state_dict()
-    for key, value in own.items():
-        if key.endswith("num_batches_tracked"):
-            continue  # a counter of the training, which old files lack
-        got = state.get(key)
-        if got is None or got.shape != value.shape:
-            raise GaneditError(
-                f"{path}: not ArcFace's IR-SE50 weights (model_ir_se50.pth): {key} should be"
-                f" {list(value.shape)}, is {'missing' if got is None else list(got.shape)}"
-            )
-        if not bool(torch.isfinite(got).all()):
-            raise GaneditError(f"{path}: {key} holds values that are not finite")
-        own[key] = got
-    network.load_state_dict(own)
+    fill(network, path, what="ArcFace's IR-SE50 weights (model_ir_se50.pth)")
     return network.eval().requires_grad_(False).to(device)

@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganedit.errors import GaneditError
+from ganedit.features.weights import fill
 from ganedit.io.download import download
-from ganedit.io.stored import StoredTensor
-from ganedit.io.torch_files import open_pickled
 
 VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 VGG16_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
@@ -111,17 +110,7 @@ def load_vgg16(
                 " by --loss pixel, which is poorer"
             )
     network = VGG16(layers)
-    state = read_tensors(path)
-    for key, value in network.state_dict().items():
-        got = state.get(key)
-        if got is None or got.shape != value.shape:
-            raise GaneditError(
-                f"{path}: not torchvision's VGG16 weights: {key} should be {list(value.shape)},"
-                f" is {'missing' if got is None else list(got.shape)}"
-            )
-        if not bool(torch.isfinite(got).all()):
-            raise GaneditError(f"{path}: {key} holds values that are not finite")
-    network.load_state_dict({key: state[key] for key in network.state_dict()})
+    fill(network, path, what="torchvision's VGG16 weights")
     return network.eval().requires_grad_(False).to(device)
 
 
@@ -140,23 +129,6 @@ def download_vgg16(*, on_progress: Callable[[int, int | None], None] | None = No
         GaneditError: The network fails, or the file has another hash.
     """
     return download(VGG16_URL, vgg16_cache_path(), sha256=VGG16_SHA256, on_progress=on_progress)
-
-
-def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Return the tensors of a torch file; nothing in the file is executed.
-
-    Raises:
-        GaneditError: The file cannot be read or is no dict of tensors.
-    """
-    try:
-        content = open_pickled(path).trusted()
-        plain = isinstance(content, dict)
-        if not plain or not all(isinstance(value, StoredTensor) for value in content.values()):
-            raise GaneditError(f"{path}: not a dict of tensors")
-        return {key: value.load() for key, value in content.items()}
-    except GaneditError as error:
-        reason = str(error).removeprefix(f"{path}: ")
-        raise GaneditError(f"{path}: not a file of plain tensors ({reason})") from error
 
 
 def _plan() -> list[tuple[str, int, int, int]]:

@@ -20,6 +20,7 @@ from ganedit.assets import embedded
 from ganedit.checkpoints import Network, label_batch
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
+from ganedit.generators.statistics import SAMPLES, map_samples, spread
 from ganedit.inversion.comparison import Comparison, read_mask
 from ganedit.io.latents import Latent
 from ganedit.losses.perceptual import PerceptualDistance, load_perceptual
@@ -34,8 +35,6 @@ SEARCH_STEPS = 500
 REFINEMENT_STEPS = 100
 """Steps from a start that was given."""
 
-_STATISTICS_SAMPLES = 10_000
-_STATISTICS_SEED = 123
 _WARM_UP = 0.05
 _RAMP_DOWN = 0.25
 _LATENT_NOISE_END = 0.75
@@ -189,7 +188,8 @@ def project(
         perceptual = load_perceptual(default_perceptual(network), device=targets.device)
     with torch.no_grad():
         comparison = Comparison(perceptual, targets, mask, features=target_features)
-        samples, w_std = _sample_latents(network, label)
+        samples = map_samples(generator, label_batch(network, label, SAMPLES))
+        w_std = spread(samples)
         average = samples.mean(dim=0)
         start, gap = _choose_start(
             generator, samples, comparison, candidates=1 if given is not None else candidates
@@ -430,17 +430,6 @@ def _read_initial(
 def _in_space(ws: Tensor, space: Literal["w", "w+"], num_ws: int) -> Tensor:
     """Return [N, 1, w_dim] in ``w``, the mean of layers, and [N, num_ws, w_dim] in ``w+``."""
     return ws.mean(dim=1, keepdim=True) if space == "w" else ws.expand(-1, num_ws, -1)
-
-
-def _sample_latents(network: Network, label: Sequence[float] | None) -> tuple[Tensor, float]:
-    """Mapped random z, [10000, w_dim], and the root mean square distance from their mean."""
-    generator = network.generator
-    labels = label_batch(network, label, _STATISTICS_SAMPLES)
-    stream = torch.Generator().manual_seed(_STATISTICS_SEED)
-    z = torch.randn(_STATISTICS_SAMPLES, generator.z_dim, generator=stream)
-    w = generator.map(z.to(generator.w_avg.device), labels)[:, 0]
-    w_std = (w - w.mean(dim=0)).square().sum(dim=1).mean().sqrt()
-    return w, float(w_std)
 
 
 def _choose_start(

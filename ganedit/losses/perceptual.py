@@ -16,7 +16,8 @@ from torch.autograd.function import once_differentiable
 
 from ganedit.errors import GaneditError
 from ganedit.features.clay import ClayFeatures, load_clay_features
-from ganedit.features.vgg import LPIPS_LAYERS, VGG16, load_vgg16, read_tensors
+from ganedit.features.vgg import LPIPS_LAYERS, VGG16, load_vgg16
+from ganedit.features.weights import read_tensors
 
 IMAGE2STYLEGAN_LAYERS = ("relu1_1", "relu1_2", "relu3_2", "relu4_2")
 """Layers of the Image2StyleGAN paper; VGG's authors count the rectification into a layer."""

@@ -32,6 +32,7 @@ from ganedit.encoders import (
 from ganedit.errors import GaneditError
 from ganedit.features.arcface import ArcFace, arcface_path, find_arcface
 from ganedit.generators import Generator
+from ganedit.generators.statistics import map_samples
 from ganedit.io.files import write_atomic
 from ganedit.io.torch_files import load_tensors, open_pickled
 from ganedit.losses import PerceptualDistance, load_perceptual, offset_penalty, pixel_distance
@@ -48,8 +49,6 @@ from ganedit.training.loop import interruptible, step_seed
 from ganedit.training.targets import check_target
 
 _FORMAT = "ganedit-encoder-training"
-_STATISTICS_SAMPLES = 10_000
-_STATISTICS_SEED = 123
 _WARM_UP = 200  # steps
 _LAST_RATE = 0.01  # of the learning rate, where the cosine ends
 _LARGEST_GRADIENT = 5.0
@@ -235,10 +234,8 @@ def train_encoder(
 
 @torch.no_grad()
 def latent_statistics(generator: Generator) -> LatentStatistics:
-    """Return mean and deviation of w over 10,000 mapped z of a fixed seed."""
-    stream = torch.Generator().manual_seed(_STATISTICS_SEED)
-    z = torch.randn(_STATISTICS_SAMPLES, generator.z_dim, generator=stream)
-    w = generator.map(z.to(generator.w_avg.device))[:, 0]
+    """Return mean and deviation of each dimension of w."""
+    w = map_samples(generator)
     return LatentStatistics(w.mean(dim=0), w.std(dim=0))
 
 

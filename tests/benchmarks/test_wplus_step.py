@@ -145,7 +145,7 @@ def test_whole_step(
 ) -> None:
     # What precedes the first step is not measured; it would take longer than all steps.
     monkeypatch.setattr(optimize, "_PROBES", 2)
-    monkeypatch.setattr(optimize, "_STATISTICS_SAMPLES", 100)
+    monkeypatch.setattr("ganedit.generators.statistics.SAMPLES", 100)
     generator, perceptual = make_generator(resolution), make_perceptual()
     start = generator.map(torch.randn(1, 512))
     target = torch.rand(1, 3, resolution, resolution) * 2 - 1

@@ -8,6 +8,7 @@ from torchvision.models import vgg16
 from ganedit.errors import GaneditError
 from ganedit.features import VGG16, load_vgg16, vgg16_cache_path
 from ganedit.features import vgg as module
+from ganedit.features.weights import read_tensors
 
 
 def _save(path, network):
@@ -86,7 +87,7 @@ class _Exploit:
 
 def test_bad_weight_files_are_one_line_errors(shallow, tmp_path, capsys):
     path = tmp_path / "bad.pth"
-    state = module.read_tensors(shallow)
+    state = read_tensors(shallow)
 
     def message():
         with pytest.raises(GaneditError) as caught:
