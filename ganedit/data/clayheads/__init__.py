@@ -5,7 +5,8 @@ landmarks, and into words. The embedded models are trained on it, and claims abo
 against it.
 """
 
-from ganedit.data.clayheads.captions import caption
+from ganedit.data.clayheads.captions import Caption, caption, grammar_words, say, vary_caption
+from ganedit.data.clayheads.claims import CLAIMS, Claim, holds, together, true_claims
 from ganedit.data.clayheads.factors import (
     FACTOR_INDEX,
     FACTORS,
@@ -17,16 +18,25 @@ from ganedit.data.clayheads.render import LANDMARKS, ClayHeads, landmark_positio
 from ganedit.data.clayheads.truth import ClayTruth, read_truth
 
 __all__ = [
+    "CLAIMS",
     "FACTORS",
     "FACTOR_INDEX",
     "HAIR_STYLES",
     "LANDMARKS",
+    "Caption",
+    "Claim",
     "ClayHeads",
     "ClayTruth",
     "Factor",
     "caption",
+    "grammar_words",
+    "holds",
     "landmark_positions",
     "read_truth",
     "render",
     "sample_factors",
+    "say",
+    "together",
+    "true_claims",
+    "vary_caption",
 ]
