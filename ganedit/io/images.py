@@ -224,6 +224,25 @@ def to_square(image: Tensor, resolution: int) -> Tensor:
     return (filter_ @ (square @ filter_.mT)).clamp(-1, 1)
 
 
+def resize_pixels(
+    pixels: Tensor, size: tuple[int, int], *, method: Literal["bicubic", "bilinear"]
+) -> Tensor:
+    """Resize 8-bit pictures as Pillow does, to the bit; other libraries round differently.
+
+    Args:
+        pixels: uint8 [N, H, W, 3] on the CPU.
+        size: Height and width of the result.
+        method: The filter; it widens when pictures shrink.
+
+    Returns:
+        uint8 [N, height, width, 3].
+    """
+    height, width = size
+    kind = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[method]
+    rows = [Image.fromarray(row.numpy()).resize((width, height), kind) for row in pixels]
+    return torch.stack([torch.from_numpy(np.array(row)) for row in rows])
+
+
 def _lanczos_matrix(size: int, target: int, *, device: torch.device) -> Tensor:
     """Return the [target, size] matrix that resamples a line of pixels with Lanczos-3.
 
