@@ -23,6 +23,7 @@ from ganedit.cli.mix import mix
 from ganedit.cli.models import models
 from ganedit.cli.project import project
 from ganedit.cli.train import train
+from ganedit.cli.train_clip import train_clip
 from ganedit.cli.train_encoder import train_encoder
 from ganedit.cli.train_features import train_features
 from ganedit.errors import GaneditError
@@ -159,6 +160,7 @@ app.add_typer(_dataset, name="dataset")
 _add(app, "train", train)
 _add(app, "train-encoder", train_encoder)
 _add(app, "train-features", train_features)
+_add(app, "train-clip", train_clip)
 _add(app, "models", models)
 
 

@@ -123,7 +123,7 @@ def train_clay_features(
     for step in range(steps):
         index = torch.randint(len(dataset), (batch,), generator=random)
         mirror = torch.rand(batch, generator=random) < 0.5
-        images = _distort(dataset.batch(index, mirror), random).to(place)
+        images = distort(dataset.batch(index, mirror), random).to(place)
         wanted, points = _mirror_truth(factors[index], landmarks[index], mirror)
         with torch.autocast(place.type, torch.bfloat16):
             outputs = features.outputs(images)
@@ -220,19 +220,24 @@ def _landmark_fractions(factors: Tensor) -> Tensor:
     return project_points(camera, landmark_positions(factors))
 
 
-def _mirror_truth(factors: Tensor, landmarks: Tensor, mirror: Tensor) -> tuple[Tensor, Tensor]:
-    """Truth of pictures after flipping those where ``mirror`` is set."""
+def mirror_factors(factors: Tensor) -> Tensor:
+    """Return the factors of heads whose pictures were flipped left to right, [N, F]."""
     sign = torch.ones(len(FACTORS))
     sign[[FACTOR_INDEX["yaw"], FACTOR_INDEX["light"]]] = -1
+    return factors * sign
+
+
+def _mirror_truth(factors: Tensor, landmarks: Tensor, mirror: Tensor) -> tuple[Tensor, Tensor]:
+    """Truth of pictures after flipping those where ``mirror`` is set."""
     flipped = landmarks[:, _MIRRORED] * torch.tensor([-1.0, 1.0]) + torch.tensor([1.0, 0.0])
     return (
-        torch.where(mirror[:, None], factors * sign, factors),
+        torch.where(mirror[:, None], mirror_factors(factors), factors),
         torch.where(mirror[:, None, None], flipped, landmarks),
     )
 
 
-def _distort(images: Tensor, random: torch.Generator) -> Tensor:
-    """Brightness, contrast, blur and noise, each by its own amount a picture."""
+def distort(images: Tensor, random: torch.Generator) -> Tensor:
+    """Change brightness, contrast, blur and noise, each by its own amount a picture."""
     n = len(images)
     gain, shift, noise, blur = torch.rand(4, n, 1, 1, 1, generator=random)
     images = images * (0.92 + 0.16 * gain) + 0.1 * (shift - 0.5)

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ganedit.data.archive import clay_factor_names, clay_pictures, write_archive
 from ganedit.io.images import write_image
 from ganedit.training import TrainingConfig, TrainingResult, train
 
@@ -52,3 +53,12 @@ def tiny(pictures, tmp_path):
         return TrainingConfig(data=pictures, out=tmp_path / out, **(TINY | changes))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve clay heads with their truth."""
+    path = tmp_path_factory.mktemp("heads") / "clay.zip"
+    pictures = clay_pictures(count=12, seed=0, resolution=64)
+    write_archive(path, pictures, factor_names=clay_factor_names())
+    return path
