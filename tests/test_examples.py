@@ -48,6 +48,11 @@ def test_the_measurements_of_the_encoder_run(capsys: pytest.CaptureFixture[str])
     assert "ms a photo" in capsys.readouterr().out
 
 
+def test_the_measurements_of_the_clip_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert load("measure_clip.py")["main"](heads=32) > 0.8
+    assert "ms a prompt" in capsys.readouterr().out
+
+
 def test_the_measurements_of_tuning_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert load("measure_tuning.py")["main"](tmp_path, photos=1, projection=3, steps=6) > 0
     assert "rank 16" in capsys.readouterr().out

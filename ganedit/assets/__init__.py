@@ -8,13 +8,14 @@ from ganedit.errors import GaneditError
 
 _FOLDER = Path(__file__).parent
 
-Kind = Literal["generator", "encoder", "features"]
+Kind = Literal["generator", "encoder", "features", "clip"]
 
 _KINDS: dict[str, Kind] = {
     "clay": "generator",
     "clay-encoder": "encoder",
     "clay-features": "features",
     "clay-detector": "features",
+    "clay-clip": "clip",
 }
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ganedit.data.clayheads import grammar_words
+from ganedit.data.clayheads import FACTOR_INDEX, grammar_words, render, sample_factors
 from ganedit.errors import GaneditError
 from ganedit.features import clay_clip
 from ganedit.features.clay_clip import (
@@ -83,3 +83,14 @@ def test_values_that_are_not_finite_are_refused(trained, tmp_path):
         trained.logit_scale.fill_(2.0)
     with pytest.raises(GaneditError, match="not finite"):
         load_clay_clip(tmp_path / "nan.safetensors")
+
+
+def test_the_embedded_one_is_small_and_knows_glasses():
+    clip = load_clay_clip()
+    assert clip.name == "clay-clip"
+    assert clay_clip.asset_path("clay-clip").stat().st_size < 6_000_000
+    rows = sample_factors(range(2**30, 2**30 + 8))
+    rows[:, FACTOR_INDEX["glasses"]] = torch.tensor([0.0, 1.0]).repeat(4)
+    texts = clip.encode_texts(["wearing glasses", "without glasses"])
+    scores = clip.encode_images(render(rows, resolution=64).image) @ texts.T
+    assert (scores[:, 0] > scores[:, 1]).tolist() == [False, True] * 4
