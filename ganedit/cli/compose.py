@@ -254,7 +254,7 @@ def _optimise(
     start = open_start("auto", model, label=label, device=device)
     initial, source = start.find(collage(a, b, mask), [NAME]), start.source
     if initial is None and parts[0].latent is not None:
-        initial, source = parts[0].latent, "A"
+        initial, source = replace(parts[0].latent, offsets=None), "A"
     with console.progress("Composing") as show:
         found = find_latent(
             model,

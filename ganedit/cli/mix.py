@@ -87,7 +87,7 @@ def mix(
     pastes = _plan_pastes(row_latents, len(column_latent)) if paste_back else []
     folder.claim([f"{name}-pasted.png" for name, _, _ in pastes])
     # Row by row, so that each row's noise maps serve all its mixtures without being copied.
-    mixed = [mix_styles(row, column_latent, layers=chosen) for row in row_latents]
+    mixed = [mix_styles(row, column_latent, layers=chosen, network=model) for row in row_latents]
     if save_latents and len(mixed) > 1:
         check_file_size(out / "mix.pt", like=mixed[0], rows=sum(len(row) for row in mixed))
     beside = [part for pair in zip(row_latents, mixed, strict=True) for part in pair]

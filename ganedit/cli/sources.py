@@ -25,7 +25,7 @@ def locate_network(source: str) -> Path:
     """
     from ganedit.checkpoints.sources import locate
 
-    with _fetching() as on_progress:
+    with fetching("Fetching the network, MB") as on_progress:
         return locate(source, on_progress=on_progress)
 
 
@@ -37,7 +37,7 @@ def open_network(source: str, *, device: str) -> "Network":
     """
     from ganedit.checkpoints import load_network
 
-    with _fetching() as on_progress:
+    with fetching("Fetching the network, MB") as on_progress:
         return load_network(source, device=device, on_progress=on_progress)
 
 
@@ -49,20 +49,20 @@ def open_encoder(source: str, *, device: str) -> "LoadedEncoder":
     """
     from ganedit.checkpoints import load_encoder
 
-    with _fetching() as on_progress:
+    with fetching("Fetching the network, MB") as on_progress:
         return load_encoder(source, device=device, on_progress=on_progress)
 
 
 @contextmanager
-def _fetching() -> "Iterator[OnBytes]":
-    """Yield what shows a bar from its first call on; most networks need none."""
+def fetching(title: str) -> "Iterator[OnBytes]":
+    """Yield what shows a bar from its first call on; most runs need none."""
     with ExitStack() as bars:
         show: OnStep | None = None
 
         def on_progress(done: int, total: int | None) -> None:
             nonlocal show
             if show is None:
-                show = bars.enter_context(console.progress("Fetching the network, MB"))
+                show = bars.enter_context(console.progress(title))
             show(done >> 20, (total or done) >> 20, {})
 
         yield on_progress
@@ -108,7 +108,7 @@ def open_latents(
     from dataclasses import replace
 
     from ganedit.checkpoints import class_label
-    from ganedit.editing import fill_noise, sample
+    from ganedit.editing import fill_missing, sample
     from ganedit.io import read_latent
 
     read = {source: read_latent(source) for source in sources if not _is_seeds(source)}
@@ -125,7 +125,7 @@ def open_latents(
         for source in sources
     ]
     latents = [replace(latent, tuning=tuning) for latent in latents]
-    return loaded, fill_noise(latents, loaded)
+    return loaded, fill_missing(latents, loaded)
 
 
 def keep_tuning(folder: "OutputFolder", network: "Network") -> list[Path]:

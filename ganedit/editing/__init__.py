@@ -13,7 +13,7 @@ from ganedit.editing.interpolate import (
     slerp,
 )
 from ganedit.editing.mix import mix
-from ganedit.editing.rows import fill_noise, key_latents, stack
+from ganedit.editing.rows import fill_missing, key_latents, stack
 from ganedit.editing.synthesis import NoiseMode, check_fits, sample, synthesize
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
     "check_fits",
     "combine",
     "ease",
-    "fill_noise",
+    "fill_missing",
     "interpolate",
     "key_latents",
     "lerp",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ganedit.checkpoints import Network
-from ganedit.editing.rows import fill_noise, key_latents, row_name
+from ganedit.editing.rows import fill_missing, key_latents, row_name
 from ganedit.errors import GaneditError
 from ganedit.io.latents import Alignment, Latent
 
@@ -95,8 +95,8 @@ def combine(
     """Return the weighted sum of latents, N = 1.
 
     A weight of 1 beside zeros returns that latent to the bit. Noise maps are combined at unit
-    variance when a latent carries them. The place in a photo is that of the first latent that has
-    one.
+    variance when a latent carries them, style offsets as the latents are. The place in a photo is
+    that of the first latent that has one.
 
     Args:
         latents: Of one generator; every row counts as one latent.
@@ -123,7 +123,7 @@ def combine(
     chosen = [index for index, weight in enumerate(weights) if weight != 0]
     if len(chosen) == 1:
         return rows[chosen[0]]
-    used = fill_noise([rows[index] for index in chosen], network)
+    used = fill_missing([rows[index] for index in chosen], network)
     factors = [weights[index] for index in chosen]
     parts = [row.ws.double() * factor for row, factor in zip(used, factors, strict=True)]
     return Latent(
@@ -132,6 +132,7 @@ def combine(
         fingerprint=rows[0].fingerprint,
         network=rows[0].network,
         noise=_combined_noise(used, factors),
+        offsets=_combined_offsets(used, factors),
         names=("+".join(row_name(row) for row in used),),
         tuning=rows[0].tuning,
         alignment=_first_place(used),
@@ -148,6 +149,18 @@ def _combined_noise(used: Sequence[Latent], weights: Sequence[float]) -> tuple[T
         size = torch.stack([m.square().mean() for m in layer]).mean().sqrt()
         result.append(mixed * (size / mixed.square().mean().sqrt().clamp_min(1e-12)))
     return tuple(result)
+
+
+def _combined_offsets(
+    used: Sequence[Latent], weights: Sequence[float]
+) -> tuple[Tensor, ...] | None:
+    """Return the weighted sums of offsets; None when the latents have none."""
+    layers = zip(*(row.offsets for row in used if row.offsets is not None), strict=True)
+    sums = (
+        torch.stack([x.double() * w for x, w in zip(layer, weights, strict=True)]).sum(0)
+        for layer in layers
+    )
+    return tuple(x.float() for x in sums) or None
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +205,7 @@ class LatentPath:
             fingerprint=self.keys[0].fingerprint,
             network=self.keys[0].network,
             noise=_noise_between(before, after, t),
+            offsets=_offsets_between(before, after, t),
             tuning=self.keys[0].tuning,
             alignment=_first_place(self.keys) * (stop - start),
         )
@@ -220,6 +234,22 @@ def _noise_between(
     return tuple(layers)
 
 
+def _offsets_between(
+    before: Sequence[Latent], after: Sequence[Latent], t: Tensor
+) -> tuple[Tensor, ...] | None:
+    """Return offsets [T, channels] a layer; lerp, because they are distances, not points."""
+    if before[0].offsets is None:
+        return None
+    layers = []
+    for layer in range(len(before[0].offsets)):
+        start, end = (
+            torch.cat([key.offsets[layer] for key in keys if key.offsets is not None])
+            for keys in (before, after)
+        )
+        layers.append(lerp(start, end, t.view(-1, 1)))
+    return tuple(layers)
+
+
 def plan_path(
     latents: Sequence[Latent],
     *,
@@ -240,7 +270,7 @@ def plan_path(
         raise ValueError(f"frames: expected 2 or more, got {frames}")
     if mode not in get_args(Mode):
         raise ValueError(f"mode: expected one of {get_args(Mode)}, got {mode!r}")
-    keys = fill_noise(key_latents(latents), network)
+    keys = fill_missing(key_latents(latents), network)
     pace = ease(torch.linspace(0, 1, frames), easing)
     centre = None if centre is None else centre.cpu()
     path = LatentPath(tuple(keys), pace, mode, loop, centre)

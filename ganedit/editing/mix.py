@@ -1,13 +1,19 @@
 """Style mixing: some layers of one latent, the rest of another (Karras et al. 2019, §3.1)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from ganedit.editing.rows import key_latents
+from torch import Tensor
+
+from ganedit.checkpoints import Network
+from ganedit.editing.rows import fill_missing, key_latents
 from ganedit.errors import GaneditError
 from ganedit.io.latents import Latent
 
 
-def mix(rows: Latent, columns: Latent, *, layers: Sequence[int]) -> Latent:
+def mix(
+    rows: Latent, columns: Latent, *, layers: Sequence[int], network: Network | None = None
+) -> Latent:
     """Return every row latent with the styles of every column latent in some layers.
 
     Coarse layers (the first) carry pose and shape, fine layers (the last) colours. Noise maps, and
@@ -17,12 +23,15 @@ def mix(rows: Latent, columns: Latent, *, layers: Sequence[int]) -> Latent:
         rows: R latents that keep their other layers.
         columns: C latents that give ``layers``; of the same generator.
         layers: Indices into num_ws.
+        network: The generator, which knows the style layers that read those latents; needed only
+            when latents carry style offsets.
 
     Returns:
         R · C latents in w+, row by row.
 
     Raises:
-        GaneditError: The latents do not belong together, or a layer does not exist.
+        GaneditError: The latents do not belong together, a layer does not exist, or the
+            generator is needed and None.
     """
     key_latents([rows, columns])  # checks that they belong together
     num_ws, w_dim = rows.ws.shape[1:]
@@ -47,10 +56,32 @@ def mix(rows: Latent, columns: Latent, *, layers: Sequence[int]) -> Latent:
         fingerprint=rows.fingerprint,
         network=rows.network,
         noise=noise,
+        offsets=_mixed_offsets(rows, columns, chosen, network),
         names=names,
         tuning=rows.tuning,
         alignment=tuple(place for place in rows.alignment for _ in range(len(columns))),
     )
+
+
+def _mixed_offsets(
+    rows: Latent, columns: Latent, layers: Sequence[int], network: Network | None
+) -> tuple[Tensor, ...] | None:
+    """Return the columns' offsets where style layers read ``layers``, else the rows'."""
+    if rows.offsets is None and columns.offsets is None:
+        return None
+    if network is None:
+        raise GaneditError(
+            "the latents carry style offsets; give network=..., whose layers they move"
+        )
+    rows, columns = fill_missing([replace(rows, noise=None), replace(columns, noise=None)], None)
+    mixed = []
+    for told, row, column in zip(
+        network.generator.style_layers, rows.offsets or (), columns.offsets or (), strict=True
+    ):
+        wide = row.expand(len(rows), -1).repeat_interleave(len(columns), 0)
+        given = column.expand(len(columns), -1).repeat(len(rows), 1)
+        mixed.append(given if told.layer in layers else wide)
+    return tuple(mixed)
 
 
 def _names(latent: Latent, kind: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from ganedit.checkpoints import Network
 from ganedit.errors import GaneditError
@@ -14,14 +15,15 @@ def key_latents(latents: Sequence[Latent]) -> list[Latent]:
     """Return every row of every latent, after checking that they belong together.
 
     Raises:
-        GaneditError: Fewer than two rows, other shapes (of noise maps too), or another generator,
-            or one that was tuned otherwise.
+        GaneditError: Fewer than two rows, other shapes (of noise maps and offsets too), or another
+            generator, or one that was tuned otherwise.
     """
     rows = [latent.row(index) for latent in latents for index in range(len(latent))]
     if len(rows) < 2:
         raise GaneditError(f"two or more latents are needed, got {len(rows)}")
     first = rows[0]
     first_noisy = next((row for row in rows if row.noise is not None), first)
+    first_moved = next((row for row in rows if row.offsets is not None), first)
     for row in rows[1:]:
         if row.ws.shape != first.ws.shape:
             raise GaneditError(
@@ -43,13 +45,19 @@ def key_latents(latents: Sequence[Latent]) -> list[Latent]:
                 f"noise maps of different shapes: those of {row_name(row)} do not fit those of "
                 f"{row_name(first_noisy)}"
             )
+        if row.offsets is not None and _widths(row) != _widths(first_moved):
+            raise GaneditError(
+                f"style offsets of different shapes: those of {row_name(row)} do not fit those of"
+                f" {row_name(first_moved)}"
+            )
     return rows
 
 
-def fill_noise(latents: Sequence[Latent], network: Network | None) -> list[Latent]:
-    """Return the latents, all with noise maps when one has them.
+def fill_missing(latents: Sequence[Latent], network: Network | None) -> list[Latent]:
+    """Return the latents, all with noise maps when one has them, and all with offsets when one has.
 
-    The generator's own maps stand in, so every latent still gives the same picture to the bit.
+    The generator's own maps, and zeros, stand in: every latent still gives the same picture to the
+    bit.
 
     Args:
         latents: Of one generator.
@@ -58,18 +66,21 @@ def fill_noise(latents: Sequence[Latent], network: Network | None) -> list[Laten
     Raises:
         GaneditError: It is needed and None.
     """
-    carrying = [latent.noise is not None for latent in latents]
-    if all(carrying) or not any(carrying):
-        return list(latents)
-    if network is None:
-        raise GaneditError(
-            "some of the latents carry noise maps and others do not; give network=..., whose own "
-            "maps stand in"
-        )
-    own = tuple(m.detach().float().cpu() for m in network.generator.noise_maps())
-    return [
-        latent if latent.noise is not None else replace(latent, noise=own) for latent in latents
-    ]
+    filled = list(latents)
+    carrying = [latent.noise is not None for latent in filled]
+    if any(carrying) and not all(carrying):
+        if network is None:
+            raise GaneditError(
+                "some of the latents carry noise maps and others do not; give network=..., whose"
+                " own maps stand in"
+            )
+        own = tuple(m.detach().float().cpu() for m in network.generator.noise_maps())
+        filled = [x if x.noise is not None else replace(x, noise=own) for x in filled]
+    given = next((latent.offsets for latent in filled if latent.offsets is not None), None)
+    if given is not None:
+        zeros = tuple(torch.zeros_like(offset[:1]) for offset in given)
+        filled = [x if x.offsets is not None else replace(x, offsets=zeros) for x in filled]
+    return filled
 
 
 def stack(latents: Sequence[Latent], *, network: Network | None = None) -> Latent:
@@ -77,7 +88,7 @@ def stack(latents: Sequence[Latent], *, network: Network | None = None) -> Laten
 
     Args:
         latents: Of one generator.
-        network: That generator; see `fill_noise`.
+        network: That generator; see `fill_missing`.
 
     Raises:
         GaneditError: They do not belong together.
@@ -85,20 +96,14 @@ def stack(latents: Sequence[Latent], *, network: Network | None = None) -> Laten
     if len(latents) == 1:
         return latents[0]
     key_latents(latents)  # checks that they belong together
-    filled = fill_noise(latents, network)
-    layers = zip(*(latent.noise for latent in filled if latent.noise is not None), strict=True)
-    noise = tuple(
-        torch.cat(
-            [m.expand(len(latent), -1, -1, -1) for latent, m in zip(filled, maps, strict=True)]
-        )
-        for maps in layers
-    )
+    filled = fill_missing(latents, network)
     return Latent(
         ws=torch.cat([latent.ws for latent in filled]),
         space="w+",
         fingerprint=filled[0].fingerprint,
         network=filled[0].network,
-        noise=None if filled[0].noise is None else noise,
+        noise=_stacked([latent.noise for latent in filled], filled),
+        offsets=_stacked([latent.offsets for latent in filled], filled),
         names=tuple(name for latent in filled for name in latent.names)
         if all(latent.names for latent in filled)
         else (),
@@ -109,6 +114,19 @@ def stack(latents: Sequence[Latent], *, network: Network | None = None) -> Laten
     )
 
 
+def _stacked(
+    tensors: Sequence[tuple[Tensor, ...] | None], latents: Sequence[Latent]
+) -> tuple[Tensor, ...] | None:
+    """Return noise maps, or offsets, of the rows of all latents; None when they have none."""
+    layers = zip(*(each for each in tensors if each is not None), strict=True)
+    rows = [len(latent) for latent in latents]
+    whole = tuple(
+        torch.cat([x.expand(n, *x.shape[1:]) for n, x in zip(rows, layer, strict=True)])
+        for layer in layers
+    )
+    return whole or None
+
+
 def row_name(latent: Latent) -> str:
     """Return what errors and names call a latent of one row."""
     return latent.names[0] if latent.names else "a latent"
@@ -116,6 +134,10 @@ def row_name(latent: Latent) -> str:
 
 def _shape(latent: Latent) -> str:
     return f"{latent.ws.shape[1]}x{latent.ws.shape[2]}"
+
+
+def _widths(latent: Latent) -> list[int]:
+    return [offset.shape[1] for offset in latent.offsets or ()]
 
 
 def _noise_shapes(latent: Latent) -> list[tuple[int, ...]]:

@@ -128,10 +128,14 @@ def synthesize(
         part = latent.rows(start, end)
         maps: Noise = noise if part.noise is None else [m.to(device) for m in part.noise]
         with torch.no_grad():
-            images = render(part.ws.to(device), noise=maps)
+            images = render(part.ws.to(device), noise=maps, offsets=_on(part.offsets, device))
         yield from images.float().cpu().split(1)
         if on_step:
             on_step(end, len(latent), {})
+
+
+def _on(tensors: Sequence[Tensor] | None, device: torch.device) -> list[Tensor] | None:
+    return None if tensors is None else [tensor.to(device) for tensor in tensors]
 
 
 def check_fits(network: Network, latent: Latent, *, name: str | None = None) -> None:
@@ -152,6 +156,7 @@ def check_fits(network: Network, latent: Latent, *, name: str | None = None) -> 
         num_ws=generator.num_ws,
         w_dim=generator.w_dim,
         noise_shapes=generator.noise_shapes,
+        style_widths=[layer.channels for layer in generator.style_layers],
         network=network.source,
         name=name,
     )

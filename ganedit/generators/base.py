@@ -1,6 +1,7 @@
 """What every generator family offers, and the vocabulary around it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
@@ -9,6 +10,25 @@ from torch import Tensor
 from ganedit.runtime import seeded_normal
 
 Noise = Literal["const", "random", "none"] | Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class StyleLayer:
+    """One layer whose input channels a latent scales; together they span the StyleSpace.
+
+    Attributes:
+        name: Of the layer in the network: ``b64.conv1``.
+        channels: Number of its styles.
+        resolution: Of what it puts out, in pixels.
+        layer: Index of the latent that it reads, below num_ws.
+        kind: ``conv``; ``rgb`` when it makes the picture; ``input`` when it moves Fourier features.
+    """
+
+    name: str
+    channels: int
+    resolution: int
+    layer: int
+    kind: Literal["conv", "rgb", "input"]
 
 
 class Generator(Protocol):
@@ -50,7 +70,9 @@ class Generator(Protocol):
         """
         ...
 
-    def synthesize(self, ws: Tensor, *, noise: Noise = "const") -> Tensor:
+    def synthesize(
+        self, ws: Tensor, *, noise: Noise = "const", offsets: Sequence[Tensor] | None = None
+    ) -> Tensor:
         """Return images, float32 [N, 3, R, R], mostly in [-1, 1].
 
         Args:
@@ -58,7 +80,24 @@ class Generator(Protocol):
             noise: ``const`` uses the stored maps, ``random`` draws new ones from torch's generator,
                 ``none`` adds nothing; a sequence gives one map per noisy layer in network order,
                 each [N or 1, 1, H, W] of ``noise_shapes``.
+            offsets: Added to the styles, one [N or 1, channels] a layer of ``style_layers``.
         """
+        ...
+
+    def styles(self, ws: Tensor) -> tuple[Tensor, ...]:
+        """Return the factors on the input channels of each layer (StyleSpace, Wu et al. 2021).
+
+        Args:
+            ws: Per-layer latents, [N, num_ws, w_dim].
+
+        Returns:
+            What the affine maps give, [N, channels] a layer of ``style_layers``.
+        """
+        ...
+
+    @property
+    def style_layers(self) -> tuple[StyleLayer, ...]:
+        """The layers that have styles, in network order."""
         ...
 
     @property
@@ -101,3 +140,24 @@ def seeded_noise(
         part.reshape(-1, 1, height, width)
         for part, (height, width) in zip(flat.split(sizes, dim=1), noise_shapes, strict=True)
     )
+
+
+def check_offsets(offsets: Sequence[Tensor], layers: Sequence[StyleLayer], *, batch: int) -> None:
+    """Check that offsets fit a generator's style layers.
+
+    Args:
+        offsets: One [N or 1, channels] a layer.
+        layers: Of the generator.
+        batch: N.
+
+    Raises:
+        ValueError: Their number or a shape is another.
+    """
+    if len(offsets) != len(layers):
+        raise ValueError(f"offsets: expected {len(layers)}, got {len(offsets)}")
+    for offset, layer in zip(offsets, layers, strict=True):
+        if tuple(offset.shape) not in ((1, layer.channels), (batch, layer.channels)):
+            raise ValueError(
+                f"offsets: expected [{batch} or 1, {layer.channels}] for {layer.name}, got"
+                f" {list(offset.shape)}"
+            )

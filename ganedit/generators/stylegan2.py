@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganedit.generators.base import Noise
+from ganedit.generators.base import Noise, StyleLayer, check_offsets
 from ganedit.generators.options import (
     check_choices,
     check_filter,
@@ -242,6 +242,11 @@ class Mapping(nn.Module):
         return f"z_dim={self.z_dim}, c_dim={self.c_dim}, w_dim={self.w_dim}, num_ws={self.num_ws}"
 
 
+def moved_styles(styles: Tensor, offset: Tensor | None) -> Tensor:
+    """Return styles [N, C] with an offset [N or 1, C], where there is one."""
+    return styles if offset is None else styles + offset
+
+
 class SynthesisLayer(nn.Module):
     """Modulated 3 x 3 convolution, noise, bias and activation."""
 
@@ -280,7 +285,13 @@ class SynthesisLayer(nn.Module):
         self._kept_power: tuple[Tensor, int, Tensor] | None = None
 
     def forward(
-        self, x: Tensor, w: Tensor, *, noise: str | Tensor = "const", gain: float = 1.0
+        self,
+        x: Tensor,
+        w: Tensor,
+        *,
+        noise: str | Tensor = "const",
+        offset: Tensor | None = None,
+        gain: float = 1.0,
     ) -> Tensor:
         """Return [N, out_channels, resolution, resolution].
 
@@ -289,6 +300,7 @@ class SynthesisLayer(nn.Module):
             w: Latents, [N, w_dim].
             noise: ``const``, ``random``, ``none``, or a map [N or 1, 1, resolution, resolution];
                 a layer built without noise adds none.
+            offset: Added to the styles, [N or 1, in_channels].
             gain: Factor on the result and its clamp.
         """
         if not self.use_noise:
@@ -303,7 +315,7 @@ class SynthesisLayer(nn.Module):
         return modulated_conv2d(
             x,
             self.weight,
-            self.affine(w),
+            moved_styles(self.affine(w), offset),
             up=self.up,
             resample_filter=self.resample_filter if self.up == 2 else None,
             noise=noise if isinstance(noise, Tensor) else None,
@@ -350,9 +362,12 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.weight_gain = 1 / math.sqrt(in_channels)
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """Return [N, out_channels, H, W] for ``x`` [N, in_channels, H, W], ``w`` [N, w_dim]."""
-        styles = self.affine(w) * self.weight_gain
+    def forward(self, x: Tensor, w: Tensor, *, offset: Tensor | None = None) -> Tensor:
+        """Return [N, out_channels, H, W] for ``x`` [N, in_channels, H, W], ``w`` [N, w_dim].
+
+        ``offset``, [N or 1, in_channels], is added to the styles.
+        """
+        styles = moved_styles(self.affine(w), offset) * self.weight_gain
         return modulated_conv2d(
             x, self.weight, styles, demodulate=False, bias=self.bias, clamp=self.conv_clamp
         )
@@ -412,8 +427,28 @@ class SynthesisBlock(nn.Module):
                 in_channels, out_channels, kernel_size=1, bias=False, **resampling
             )
 
+    def modulated(self) -> dict[str, tuple[int, SynthesisLayer | ToRGB]]:
+        """Return the layers with styles by name, in network order, each with the latent it reads.
+
+        Latents count from the block's first.
+        """
+        layers: list[tuple[str, SynthesisLayer | ToRGB | None]] = [
+            ("conv0", self.conv0),
+            ("conv1", self.conv1),
+            ("torgb", self.torgb),
+        ]
+        present = [(name, layer) for name, layer in layers if layer is not None]
+        places = {"conv0": 0, "conv1": self.num_conv - 1, "torgb": self.num_conv}
+        return {name: (places[name], layer) for name, layer in present}
+
     def forward(
-        self, x: Tensor | None, image: Tensor | None, ws: Tensor, *, noise: Sequence[str | Tensor]
+        self,
+        x: Tensor | None,
+        image: Tensor | None,
+        ws: Tensor,
+        *,
+        noise: Sequence[str | Tensor],
+        offsets: Mapping_[str, Tensor],
     ) -> tuple[Tensor, Tensor | None]:
         """Return features [N, out_channels, R, R] and the picture so far (or None).
 
@@ -422,25 +457,29 @@ class SynthesisBlock(nn.Module):
             image: Picture of the block before, or None where there is none yet.
             ws: Latents from this block's first on, [N, at least num_conv + 1, w_dim].
             noise: One entry a convolution.
+            offsets: Added to the styles, by the names of the network's style layers.
         """
+        conv0, conv1, torgb = (
+            offsets.get(f"b{self.resolution}.{name}") for name in ("conv0", "conv1", "torgb")
+        )
         if self.conv0 is None:
             assert self.const is not None
             # Channels last spares the CPU convolutions a reordering pass; the layout propagates.
             x = self.const.expand(ws.shape[0], -1, -1, -1)
             x = x.contiguous(memory_format=torch.channels_last)
-            x = self.conv1(x, ws[:, 0], noise=noise[0])
+            x = self.conv1(x, ws[:, 0], noise=noise[0], offset=conv1)
         else:
             assert x is not None
             shortcut = None if self.skip is None else self.skip(x, gain=math.sqrt(0.5))
-            x = self.conv0(x, ws[:, 0], noise=noise[0])
+            x = self.conv0(x, ws[:, 0], noise=noise[0], offset=conv0)
             gain = 1.0 if shortcut is None else math.sqrt(0.5)
-            x = self.conv1(x, ws[:, 1], noise=noise[1], gain=gain)
+            x = self.conv1(x, ws[:, 1], noise=noise[1], offset=conv1, gain=gain)
             if shortcut is not None:
                 x = x + shortcut
         if image is not None:
             image = upsample2d(image, self.resample_filter)
         if self.torgb is not None:
-            rgb = _wide(self.torgb(x, ws[:, self.num_conv]))
+            rgb = _wide(self.torgb(x, ws[:, self.num_conv], offset=torgb))
             image = rgb if image is None else image + rgb
         return x, image
 
@@ -491,16 +530,44 @@ class Synthesis(nn.Module):
         layers = [layer for layer in self.modules() if isinstance(layer, SynthesisLayer)]
         return [layer for layer in layers if layer.use_noise]
 
-    def forward(self, ws: Tensor, *, noise: Noise = "const") -> Tensor:
+    def modulated(self) -> list[tuple[StyleLayer, SynthesisLayer | ToRGB]]:
+        """Return the layers with styles, in network order."""
+        found: list[tuple[StyleLayer, SynthesisLayer | ToRGB]] = []
+        index = 0
+        for resolution in self.block_resolutions:
+            block = getattr(self, f"b{resolution}")
+            for name, (place, layer) in block.modulated().items():
+                channels = layer.weight.shape[1]
+                kind: Literal["conv", "rgb"] = "rgb" if isinstance(layer, ToRGB) else "conv"
+                told = StyleLayer(
+                    f"b{resolution}.{name}", channels, resolution, index + place, kind
+                )
+                found.append((told, layer))
+            index += block.num_conv
+        return found
+
+    def styles(self, ws: Tensor) -> tuple[Tensor, ...]:
+        """Return the styles, [N, channels] a layer of `modulated`; see `Generator.styles`."""
+        self._check(ws)
+        return tuple(layer.affine(ws[:, told.layer]) for told, layer in self.modulated())
+
+    def forward(
+        self, ws: Tensor, *, noise: Noise = "const", offsets: Sequence[Tensor] | None = None
+    ) -> Tensor:
         """Return pictures in float32, [N, img_channels, R, R].
 
         Args:
             ws: Per-layer latents, [N, num_ws, w_dim].
             noise: As in `Generator.synthesize`.
+            offsets: As in `Generator.synthesize`.
         """
-        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
-            raise ValueError(f"ws: expected [N, {self.num_ws}, {self.w_dim}], got {list(ws.shape)}")
+        self._check(ws)
         per_layer = self._noise_per_layer(noise, ws.shape[0])
+        moves: dict[str, Tensor] = {}
+        if offsets is not None:
+            told = [layer for layer, _ in self.modulated()]
+            check_offsets(offsets, told, batch=ws.shape[0])
+            moves = {layer.name: offset for layer, offset in zip(told, offsets, strict=True)}
         x: Tensor | None = None
         image: Tensor | None = None
         index = 0
@@ -508,13 +575,21 @@ class Synthesis(nn.Module):
             block = getattr(self, f"b{resolution}")
             # The latent of a block's torgb is also that of the next block's first convolution.
             x, image = block(
-                x, image, ws[:, index:], noise=per_layer[index : index + block.num_conv]
+                x,
+                image,
+                ws[:, index:],
+                noise=per_layer[index : index + block.num_conv],
+                offsets=moves,
             )
             index += block.num_conv
         assert image is not None
         if image.requires_grad:
             image.register_hook(_channels_last)  # a gradient of another layout costs a third more
         return image.contiguous()
+
+    def _check(self, ws: Tensor) -> None:
+        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
+            raise ValueError(f"ws: expected [N, {self.num_ws}, {self.w_dim}], got {list(ws.shape)}")
 
     def _noise_per_layer(self, noise: Noise, batch: int) -> Sequence[str | Tensor]:
         layers = self.noisy_layers()
@@ -651,9 +726,20 @@ class StyleGAN2Generator(nn.Module):
             z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff
         )
 
-    def synthesize(self, ws: Tensor, *, noise: Noise = "const") -> Tensor:
+    def synthesize(
+        self, ws: Tensor, *, noise: Noise = "const", offsets: Sequence[Tensor] | None = None
+    ) -> Tensor:
         """Return images, float32 [N, img_channels, R, R]; see `Generator.synthesize`."""
-        return self.synthesis(ws, noise=noise)
+        return self.synthesis(ws, noise=noise, offsets=offsets)
+
+    def styles(self, ws: Tensor) -> tuple[Tensor, ...]:
+        """Return the styles of each layer, [N, channels]; see `Generator.styles`."""
+        return self.synthesis.styles(ws)
+
+    @property
+    def style_layers(self) -> tuple[StyleLayer, ...]:
+        """The layers that have styles, in network order."""
+        return tuple(layer for layer, _ in self.synthesis.modulated())
 
     def forward(
         self,

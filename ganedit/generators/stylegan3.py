@@ -13,13 +13,13 @@ updated.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganedit.generators.base import Noise
+from ganedit.generators.base import Noise, StyleLayer, check_offsets
 from ganedit.generators.options import (
     check_flags,
     check_numbers,
@@ -27,7 +27,7 @@ from ganedit.generators.options import (
     check_resolution,
     check_whole,
 )
-from ganedit.generators.stylegan2 import FullyConnected, Mapping
+from ganedit.generators.stylegan2 import FullyConnected, Mapping, moved_styles
 from ganedit.ops import filtered_lrelu, modulated_conv2d
 
 # Published networks have up to 24, and 12 where radial; the time and memory of a forged file's end
@@ -211,16 +211,19 @@ class FourierInput(nn.Module):
         self.register_buffer("freqs", freqs)
         self.register_buffer("phases", torch.rand(channels) - 0.5)
 
-    def forward(self, w: Tensor, *, transform: Tensor | None = None) -> Tensor:
+    def forward(
+        self, w: Tensor, *, transform: Tensor | None = None, offset: Tensor | None = None
+    ) -> Tensor:
         """Return features, [N, channels, size, size], channels last.
 
         Args:
             w: Latents, [N, w_dim].
             transform: Used instead of the stored one, [3, 3] or [N, 3, 3].
+            offset: Added to what w says of rotation and translation, [N or 1, 4].
         """
         band = self.band
         given = self.transform if transform is None else transform.to(self.transform)
-        matrix = self._learned_transform(w) @ given  # [N, 3, 3]
+        matrix = _learned_transform(moved_styles(self.affine(w), offset)) @ given  # [N, 3, 3]
         phases = self.phases + (self.freqs @ matrix[:, :2, 2:])[..., 0]  # [N, C]
         freqs = self.freqs @ matrix[:, :2, :2]  # [N, C, 2]
         # Frequencies that the transform moves out of the band would alias: fade them out.
@@ -234,21 +237,25 @@ class FourierInput(nn.Module):
         x = (waves * amplitudes[:, None, None]) @ (self.weight.mT / math.sqrt(band.channels))
         return x.permute(0, 3, 1, 2)
 
-    def _learned_transform(self, w: Tensor) -> Tensor:
-        """Return the rotation and translation that w asks for, [N, 3, 3]."""
-        t = self.affine(w)  # [N, 4]: cosine, sine, and the translation
-        cos, sin, x, y = (t / t[:, :2].norm(dim=1, keepdim=True)).unbind(1)
-        zero, one = torch.zeros_like(cos), torch.ones_like(cos)
-        rows = (
-            (cos, -sin, sin * y - cos * x),
-            (sin, cos, -sin * x - cos * y),
-            (zero, zero, one),
-        )
-        return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
-
     def extra_repr(self) -> str:
         """Describe the band."""
         return f"{self.band}"
+
+
+def _learned_transform(t: Tensor) -> Tensor:
+    """Return the rotation and translation that a latent asks for, [N, 3, 3].
+
+    Args:
+        t: Cosine and sine, up to a common factor, and the translation times it, [N, 4].
+    """
+    cos, sin, x, y = (t / t[:, :2].norm(dim=1, keepdim=True)).unbind(1)
+    zero, one = torch.zeros_like(cos), torch.ones_like(cos)
+    rows = (
+        (cos, -sin, sin * y - cos * x),
+        (sin, cos, -sin * x - cos * y),
+        (zero, zero, one),
+    )
+    return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
 
 
 class SynthesisLayer(nn.Module):
@@ -316,19 +323,20 @@ class SynthesisLayer(nn.Module):
         before = (padding + self.up) // 2
         self.padding = (before, padding - before, before, padding - before)
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, *, offset: Tensor | None = None) -> Tensor:
         """Return [N, target.channels, target.size, target.size].
 
         Args:
             x: Input, [N, source.channels, source.size, source.size].
             w: Latents, [N, w_dim].
+            offset: Added to the styles, [N or 1, source.channels].
         """
         # Common factors of a sample's styles and of the weights cancel in the demodulation, so the
         # reference's normalisation over the whole batch need not tie pictures together.
         x = modulated_conv2d(
             x,
             self.weight,
-            self.affine(w),
+            moved_styles(self.affine(w), offset),
             padding=self.weight.shape[2] - 1,
             input_gain=self.magnitude_ema.rsqrt(),
         )
@@ -365,12 +373,15 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.register_buffer("magnitude_ema", torch.ones([]))
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """Return [N, out_channels, H, W] for ``x`` [N, in_channels, H, W], ``w`` [N, w_dim]."""
+    def forward(self, x: Tensor, w: Tensor, *, offset: Tensor | None = None) -> Tensor:
+        """Return [N, out_channels, H, W] for ``x`` [N, in_channels, H, W], ``w`` [N, w_dim].
+
+        ``offset``, [N or 1, in_channels], is added to the styles.
+        """
         return modulated_conv2d(
             x,
             self.weight,
-            self.affine(w) * self.weight.shape[1] ** -0.5,
+            moved_styles(self.affine(w), offset) * self.weight.shape[1] ** -0.5,
             demodulate=False,
             input_gain=self.magnitude_ema.rsqrt(),
             bias=self.bias,
@@ -414,6 +425,7 @@ class Synthesis(nn.Module):
             output_scale: Factor on the picture.
         """
         super().__init__()
+        self._bands = tuple(bands)
         self.w_dim = w_dim
         self.num_ws = len(bands) + 1
         self.output_scale = output_scale
@@ -440,22 +452,55 @@ class Synthesis(nn.Module):
             self.layer_names.append(name)
             setattr(self, name, layer)
 
-    def forward(self, ws: Tensor, *, transform: Tensor | None = None) -> Tensor:
+    def modulated(self) -> list[tuple[StyleLayer, FourierInput | SynthesisLayer | ToRGB]]:
+        """Return the layers with styles, in network order; the first places the features."""
+        input_ = StyleLayer("input", 4, self._bands[0].size, 0, "input")
+        found: list[tuple[StyleLayer, FourierInput | SynthesisLayer | ToRGB]] = [
+            (input_, self.input)
+        ]
+        for index, name in enumerate(self.layer_names):
+            layer = getattr(self, name)
+            kind: Literal["conv", "rgb"] = "rgb" if isinstance(layer, ToRGB) else "conv"
+            source = self._bands[max(index - 1, 0)]
+            side = self._bands[index].size
+            found.append((StyleLayer(name, source.channels, side, index + 1, kind), layer))
+        return found
+
+    def styles(self, ws: Tensor) -> tuple[Tensor, ...]:
+        """Return the styles, [N, channels] a layer of `modulated`; see `Generator.styles`."""
+        self._check(ws)
+        return tuple(layer.affine(ws[:, told.layer]) for told, layer in self.modulated())
+
+    def _check(self, ws: Tensor) -> None:
+        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
+            raise ValueError(f"ws: expected [N, {self.num_ws}, {self.w_dim}], got {list(ws.shape)}")
+
+    def forward(
+        self,
+        ws: Tensor,
+        *,
+        transform: Tensor | None = None,
+        offsets: Sequence[Tensor] | None = None,
+    ) -> Tensor:
         """Return pictures in float32, [N, img_channels, R, R].
 
         Args:
             ws: Per-layer latents, [N, num_ws, w_dim]; the first drives the Fourier features.
             transform: As in `StyleGAN3Generator.synthesize`.
+            offsets: As in `Generator.synthesize`.
         """
-        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
-            raise ValueError(f"ws: expected [N, {self.num_ws}, {self.w_dim}], got {list(ws.shape)}")
+        self._check(ws)
         if transform is not None and transform.shape not in ((3, 3), (len(ws), 3, 3)):
             raise ValueError(
                 f"transform: expected [3, 3] or [{len(ws)}, 3, 3], got {list(transform.shape)}"
             )
-        x = self.input(ws[:, 0], transform=transform)
+        moves: Sequence[Tensor | None] = [None] * self.num_ws
+        if offsets is not None:
+            check_offsets(offsets, [told for told, _ in self.modulated()], batch=len(ws))
+            moves = offsets
+        x = self.input(ws[:, 0], transform=transform, offset=moves[0])
         for index, name in enumerate(self.layer_names, start=1):
-            x = getattr(self, name)(x, ws[:, index])
+            x = getattr(self, name)(x, ws[:, index], offset=moves[index])
         x = x * self.output_scale
         return x.to(torch.promote_types(x.dtype, torch.float32)).contiguous()
 
@@ -600,13 +645,19 @@ class StyleGAN3Generator(nn.Module):
         )
 
     def synthesize(
-        self, ws: Tensor, *, noise: Noise = "const", transform: Tensor | None = None
+        self,
+        ws: Tensor,
+        *,
+        noise: Noise = "const",
+        offsets: Sequence[Tensor] | None = None,
+        transform: Tensor | None = None,
     ) -> Tensor:
         """Return images, float32 [N, img_channels, R, R]; see `Generator.synthesize`.
 
         Args:
             ws: Per-layer latents, [N, num_ws, w_dim].
             noise: Any mode; there are no noise maps, so all do the same.
+            offsets: Added to the styles, one [N or 1, channels] a layer of ``style_layers``.
             transform: Inverse of the movement of the pictures, [3, 3] or one each [N, 3, 3], as
                 `image_transform` makes it; used instead of the stored one. What a movement brings
                 in from beyond the border is drawn as well. Rotations need configuration R.
@@ -616,7 +667,16 @@ class StyleGAN3Generator(nn.Module):
                 raise ValueError(f"noise: expected const, random, none or maps, got {noise!r}")
         elif len(noise):
             raise ValueError(f"noise: expected 0 maps, got {len(noise)}")
-        return self.synthesis(ws, transform=transform)
+        return self.synthesis(ws, transform=transform, offsets=offsets)
+
+    def styles(self, ws: Tensor) -> tuple[Tensor, ...]:
+        """Return the styles of each layer, [N, channels]; see `Generator.styles`."""
+        return self.synthesis.styles(ws)
+
+    @property
+    def style_layers(self) -> tuple[StyleLayer, ...]:
+        """The layers that have styles, in network order."""
+        return tuple(layer for layer, _ in self.synthesis.modulated())
 
     def forward(
         self,

@@ -417,6 +417,11 @@ def _read_initial(
                 f"the initial latent belongs to another generator ({initial.network},"
                 f" {initial.fingerprint[:19]}...) than {network.source}"
             )
+        if initial.offsets is not None:
+            raise GaneditError(
+                "the initial latent was edited in style space, where no projection searches; start"
+                " from the latent before that edit"
+            )
         noise, initial = initial.noise, initial.ws
     average = network.generator.w_avg
     wanted = (network.generator.num_ws, average.shape[-1])

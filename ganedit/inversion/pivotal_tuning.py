@@ -158,6 +158,11 @@ def _check(
         raise GaneditError(
             "the latents belong to a generator that is tuned already; project the photos anew"
         )
+    if latent.offsets is not None:
+        raise GaneditError(
+            "the latents were edited in style space, and pivots are what a projection finds; tune"
+            " for the latents before that edit"
+        )
     check_latent(
         latent,
         fingerprint=network.fingerprint,

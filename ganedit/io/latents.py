@@ -69,6 +69,8 @@ class Latent:
         fingerprint: ``sha256:...`` of the generator that the latent belongs to.
         network: Where that generator came from: an embedded model's name, a path or an address.
         noise: Noise maps in network order, each [N or 1, 1, R, R]; None for the generator's own.
+        offsets: Added to the styles of each layer, float32 [N or 1, channels] each, in network
+            order (StyleSpace, Wu et al. 2021); None adds nothing.
         names: One name a row, or none at all.
         tuning: Name of a file beside the latent's own, which says how the generator was tuned for
             all rows (`checkpoints.tuning`); None for the generator as it is.
@@ -83,6 +85,7 @@ class Latent:
     names: tuple[str, ...] = ()
     tuning: str | None = None
     alignment: tuple[Alignment, ...] = ()
+    offsets: tuple[Tensor, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check shapes.
@@ -110,6 +113,13 @@ class Latent:
                 raise ValueError(
                     f"noise: expected [1 or {len(self.ws)}, 1, R, R], got {list(noise.shape)}"
                 )
+        for offset in self.offsets or ():
+            good = offset.ndim == 2 and offset.shape[0] in (1, len(self.ws))
+            if not good or 0 in offset.shape or offset.dtype != torch.float32:
+                raise ValueError(
+                    f"offsets: expected float32 [1 or {len(self.ws)}, channels], got"
+                    f" {_describe_tensor(offset)}"
+                )
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -121,19 +131,23 @@ class Latent:
 
     def rows(self, start: int, stop: int) -> "Latent":
         """Return the rows from ``start`` to before ``stop``, without copying them."""
-        noise = None
-        if self.noise is not None:
-            noise = tuple(m if len(m) == 1 else m[start:stop] for m in self.noise)
         return Latent(
             ws=self.ws[start:stop],
             space=self.space,
             fingerprint=self.fingerprint,
             network=self.network,
-            noise=noise,
+            noise=_rows(self.noise, start, stop),
+            offsets=_rows(self.offsets, start, stop),
             names=self.names[start:stop],
             tuning=self.tuning,
             alignment=self.alignment[start:stop],
         )
+
+
+def _rows(tensors: tuple[Tensor, ...] | None, start: int, stop: int) -> tuple[Tensor, ...] | None:
+    if tensors is None:
+        return None
+    return tuple(t if len(t) == 1 else t[start:stop] for t in tensors)
 
 
 def save_latent(path: Path | str, latent: Latent) -> None:
@@ -143,8 +157,8 @@ def save_latent(path: Path | str, latent: Latent) -> None:
         GaneditError: `load_latent` would refuse the file: it is too large, or not finite. Or the
             disk fails.
     """
-    noise = latent.noise
-    numbers = [latent.ws, *(noise or ())]
+    noise, offsets = latent.noise, latent.offsets
+    numbers = [latent.ws, *(noise or ()), *(offsets or ())]
     if not all(bool(tensor.isfinite().all()) for tensor in numbers):
         raise GaneditError(f"{path}: not written, the latent holds NaN or infinite numbers")
     refuse_large(path, 4 * sum(tensor.numel() for tensor in numbers))
@@ -155,6 +169,7 @@ def save_latent(path: Path | str, latent: Latent) -> None:
         "space": latent.space,
         "generator": {"fingerprint": latent.fingerprint, "network": latent.network},
         "noise": None if noise is None else [_plain(m) for m in noise],
+        "offsets": None if offsets is None else [_plain(x) for x in offsets],
         "names": list(latent.names),
         "tuning": latent.tuning,
         "alignment": [
@@ -180,7 +195,8 @@ def check_file_size(path: Path | str, *, like: Latent, rows: int) -> None:
         GaneditError: It will be too large.
     """
     row = like.row(0)
-    refuse_large(path, 4 * rows * sum(tensor.numel() for tensor in (row.ws, *(row.noise or ()))))
+    tensors = (row.ws, *(row.noise or ()), *(row.offsets or ()))
+    refuse_large(path, 4 * rows * sum(tensor.numel() for tensor in tensors))
 
 
 def refuse_large(path: Path | str, size: int) -> None:
@@ -271,30 +287,42 @@ def _checked(content: dict[Any, Any], size: int) -> Latent:
     names = content.get("names", [])
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise ValueError("names: expected a list of strings")
-    noise = content.get("noise")
-    if not (noise is None or isinstance(noise, list)):
-        raise ValueError("noise: expected a list of tensors, or none")
+    noise, offsets = (_checked_list(content, what) for what in ("noise", "offsets"))
     space = content.get("space")
     if not (isinstance(space, str) and space in ("w", "w+")):
         raise ValueError("space: expected 'w' or 'w+'")
     tuning = content.get("tuning")
     if not (tuning is None or isinstance(tuning, str)):
         raise ValueError("tuning: expected the name of a file, or none")
-    tensors = []
-    for what, value in [("ws", content.get("ws")), *(("noise", value) for value in noise or ())]:
-        tensor = _checked_tensor(value, what, size)
-        tensors.append(tensor)
-        size -= value.nbytes  # together they must fit, views included
+    tensors: dict[str, list[Tensor]] = {"ws": [], "noise": [], "offsets": []}
+    stored = {"ws": [content.get("ws")], "noise": noise or [], "offsets": offsets or []}
+    for what, values in stored.items():
+        for value in values:
+            tensors[what].append(_checked_tensor(value, what, size))
+            size -= value.nbytes  # together they must fit, views included
     return Latent(
-        ws=tensors[0],
+        ws=tensors["ws"][0],
         space=cast(Literal["w", "w+"], space),
         fingerprint=fingerprint,
         network=network,
-        noise=None if noise is None else tuple(tensors[1:]),
+        noise=None if noise is None else tuple(tensors["noise"]),
+        offsets=None if offsets is None else tuple(tensors["offsets"]),
         names=tuple(names),
         tuning=tuning,
         alignment=_checked_alignment(content.get("alignment", [])),
     )
+
+
+def _checked_list(content: dict[Any, Any], what: str) -> list[Any] | None:
+    """Return an entry that is a list, or None.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    value = content.get(what)
+    if not (value is None or isinstance(value, list)):
+        raise ValueError(f"{what}: expected a list of tensors, or none")
+    return value
 
 
 def _checked_alignment(value: object) -> tuple[Alignment, ...]:
@@ -352,6 +380,7 @@ def check_latent(
     w_dim: int,
     network: str,
     noise_shapes: Sequence[tuple[int, int]] | None = None,
+    style_widths: Sequence[int] | None = None,
     name: str | None = None,
 ) -> None:
     """Check that a latent belongs to a generator.
@@ -363,6 +392,7 @@ def check_latent(
         w_dim: Their length.
         network: Name of the generator, for the error.
         noise_shapes: Of the generator; noise maps are not checked without.
+        style_widths: Channels of the generator's style layers; offsets are not checked without.
         name: Of the latent, for the error; its first row's by default.
 
     Raises:
@@ -381,6 +411,13 @@ def check_latent(
         )
     if noise_shapes is not None:
         check_noise(latent.noise, noise_shapes, name=name, network=network)
+    if latent.offsets is not None and style_widths is not None:
+        widths = [offset.shape[1] for offset in latent.offsets]
+        if widths != list(style_widths):
+            raise GaneditError(
+                f"{name}: its style offsets do not fit {network}; use the generator it was made"
+                " with"
+            )
 
 
 def check_noise(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ganedit.editing import fill_noise, sample, stack
+from ganedit.editing import fill_missing, sample, stack
 from ganedit.io import load_latent, save_latent, write_image
 
 
@@ -30,7 +30,7 @@ def options(network_path):
 def pair(network):
     """Two latents with noise maps of their own, named like the photos but the other way round."""
     noise = torch.Generator().manual_seed(3)
-    latent = fill_noise([sample(network, [1]), sample(network, [2])], network)
+    latent = fill_missing([sample(network, [1]), sample(network, [2])], network)
     maps = tuple(torch.randn(2, 1, *s, generator=noise) for s in network.generator.noise_shapes)
     return replace(stack(latent), noise=maps, names=("b", "a"))
 

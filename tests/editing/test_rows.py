@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ganedit.editing import fill_noise, sample, stack, synthesize
+from ganedit.editing import fill_missing, sample, stack, synthesize
 from ganedit.errors import GaneditError
 
 
@@ -36,8 +36,8 @@ def test_a_stack_of_strangers_is_refused(network):
 
 def test_noise_is_filled_only_where_some_have_it(network):
     plain = [sample(network, [seed]) for seed in (1, 2)]
-    assert fill_noise(plain, None) == plain
+    assert fill_missing(plain, None) == plain
     noisy = sample(network, [3], noise="random")
-    filled = fill_noise([noisy, *plain], network)
+    filled = fill_missing([noisy, *plain], network)
     assert filled[0] is noisy
     assert all(latent.noise is not None for latent in filled)

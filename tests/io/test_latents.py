@@ -34,6 +34,7 @@ def latent() -> Latent:
         names=("ann", "bo"),
         tuning="ann_tuning.safetensors",
         alignment=(Alignment("a b.jpg", (64, 48), CORNERS), Alignment("c.png", (9, 8), CORNERS)),
+        offsets=(torch.randn(2, 5), torch.randn(1, 3)),
     )
 
 
@@ -56,13 +57,15 @@ def test_a_latent_survives_the_round_trip_to_the_bit(tmp_path, latent):
     save_latent(tmp_path / "a.pt", latent)
     loaded = load_latent(tmp_path / "a.pt")
     assert torch.equal(loaded.ws, latent.ws)
-    assert all(torch.equal(a, b) for a, b in zip(loaded.noise, latent.noise, strict=True))
-    assert replace(loaded, ws=latent.ws, noise=latent.noise) == latent
+    for found, given in ((loaded.noise, latent.noise), (loaded.offsets, latent.offsets)):
+        assert all(torch.equal(a, b) for a, b in zip(found, given, strict=True))
+    same = {"ws": latent.ws, "noise": latent.noise, "offsets": latent.offsets}
+    assert replace(loaded, **same) == latent
 
 
 def test_a_row_is_saved_without_its_neighbours(tmp_path, latent):
     many = torch.randn(2, 6, 16).repeat(500, 1, 1)
-    big = replace(latent, ws=many, noise=None, names=(), alignment=())
+    big = replace(latent, ws=many, noise=None, offsets=None, names=(), alignment=())
     save_latent(tmp_path / "a.pt", big.row(3))
     assert (tmp_path / "a.pt").stat().st_size < 5000
 
@@ -71,7 +74,7 @@ def test_the_file_is_the_documented_dict(tmp_path, latent):
     save_latent(tmp_path / "a.pt", latent)
     content = torch.load(tmp_path / "a.pt", weights_only=True)  # noqa: TID251 - checks the format
     always = {"format", "version", "ws", "space", "generator", "noise", "names"}
-    assert set(content) == always | {"tuning", "alignment"}
+    assert set(content) == always | {"tuning", "alignment", "offsets"}
     assert content["alignment"][1]["quad"] == [list(corner) for corner in CORNERS]
     assert content["generator"] == {"fingerprint": "sha256:abc", "network": "clay"}
 
@@ -151,6 +154,10 @@ def bad_cases(latent: Latent) -> dict[str, tuple[bytes, str]]:
         "noise shape": (stored(latent, noise=[torch.ones(3, 1, 4, 4)]), "noise"),
         "noise type": (stored(latent, noise={"a": 1}), "noise"),
         "no noise pixels": (stored(latent, noise=[torch.ones(1, 1, 0, 0)]), "noise"),
+        "offsets shape": (stored(latent, offsets=[torch.ones(3, 4)]), "offsets"),
+        "offsets type": (stored(latent, offsets=torch.ones(2, 4)), "offsets: expected a list"),
+        "endless offset": (stored(latent, offsets=[torch.full((1, 4), torch.inf)]), "infinite"),
+        "no offset": (stored(latent, offsets=[None]), "offsets: expected a tensor"),
         "many views": (stored(latent, noise=[big] * 100), "more than the file can hold"),
         "tensor format": (stored(latent, format=torch.ones(2)), "not a latent that ganedit wrote"),
         "tensor version": (stored(latent, version=torch.ones(2)), "version is unknown"),
@@ -259,6 +266,14 @@ def test_noise_maps_of_another_generator_are_refused(latent):
             check_latent(latent, noise_shapes=shapes, **fits)
 
 
+def test_style_offsets_must_fit_the_generator(latent):
+    fits = {"fingerprint": "sha256:abc", "num_ws": 6, "w_dim": 16, "network": "clay"}
+    check_latent(latent, style_widths=[5, 3], **fits)
+    for widths in ([5], [5, 4], []):
+        with pytest.raises(GaneditError, match="ann: its style offsets do not fit clay"):
+            check_latent(latent, style_widths=widths, **fits)
+
+
 def test_rows_are_views(latent):
     part = latent.rows(1, 2)
     assert part.names == ("bo",)
@@ -267,3 +282,4 @@ def test_rows_are_views(latent):
     assert part.ws.data_ptr() == latent.ws[1:].data_ptr()
     assert torch.equal(part.noise[0], latent.noise[0][1:])
     assert part.noise[1] is latent.noise[1]
+    assert torch.equal(part.offsets[0], latent.offsets[0][1:])

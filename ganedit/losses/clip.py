@@ -1,0 +1,133 @@
+"""How well pictures fit words, in the space of a CLIP (Radford et al. 2021).
+
+`clip_loss` is StyleCLIP's (Patashnik et al. 2021, equation 1), `directional_loss` StyleGAN-NADA's
+(Gal et al. 2022, equation 3).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganedit.errors import GaneditError
+from ganedit.features.clip import Clip
+
+_SAME = 1e-4  # length of the difference of two texts' directions below which they say the same
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a picture should show.
+
+    Attributes:
+        text: The words.
+        weight: Relative to other prompts; a negative one says what it should not show.
+    """
+
+    text: str
+    weight: float = 1.0
+
+
+def parse_prompt(text: str) -> Prompt:
+    """Return a prompt as it is typed: words, and perhaps ``:`` and a weight behind them.
+
+    Raises:
+        GaneditError: The weight is zero or not finite.
+    """
+    words, colon, number = text.rpartition(":")
+    try:
+        weight = float(number) if colon else None
+    except ValueError:
+        weight = None
+    if weight is None:
+        return Prompt(text)
+    if not math.isfinite(weight) or weight == 0:
+        raise GaneditError(f"{text[:40]!r}: its weight must be a finite number other than 0")
+    return Prompt(words, weight)
+
+
+@dataclass(frozen=True, eq=False)
+class TextTarget:
+    """Prompts as a CLIP sees them.
+
+    Attributes:
+        texts: Directions of the prompts, length one, [T, D].
+        weights: Of the prompts, [T], their absolute values summing to one.
+        neutral: Direction of what the prompts are compared with, [D]; None when nothing was given.
+    """
+
+    texts: Tensor
+    weights: Tensor
+    neutral: Tensor | None = None
+
+    @property
+    def direction(self) -> Tensor:
+        """The way from the neutral prompt to the others, length one, [D].
+
+        Raises:
+            GaneditError: They say the same.
+            ValueError: There is no neutral prompt.
+        """
+        if self.neutral is None:
+            raise ValueError("direction: needs a neutral prompt")
+        change = ((self.texts - self.neutral) * self.weights[:, None]).sum(dim=0)
+        if float(change.norm()) < _SAME:
+            raise GaneditError(
+                "the prompt and the neutral prompt say the same to this CLIP; change one of them"
+            )
+        return F.normalize(change, dim=0)
+
+    def score(self, pictures: Tensor) -> Tensor:
+        """Return the weighted mean cosine of pictures [N, D] and prompts, [N]."""
+        return pictures @ self.texts.mT @ self.weights
+
+
+def encode_prompts(
+    clip: Clip,
+    prompts: Sequence[Prompt],
+    *,
+    neutral: str | None = None,
+    templates: Sequence[str] = ("{}",),
+) -> TextTarget:
+    """Return what a CLIP makes of prompts.
+
+    Args:
+        clip: The CLIP.
+        prompts: At least one.
+        neutral: What the pictures show now, in words.
+        templates: Sentences that each of them is put into; the mean direction counts.
+
+    Raises:
+        GaneditError: A prompt is empty, or holds no word that the CLIP knows.
+    """
+    if not prompts:
+        raise ValueError("prompts: expected at least one")
+    texts = clip.encode_texts([prompt.text for prompt in prompts], templates=templates)
+    weights = texts.new_tensor([prompt.weight for prompt in prompts])
+    given = None if neutral is None else clip.encode_texts([neutral], templates=templates)[0]
+    return TextTarget(texts, weights / weights.abs().sum(), given)
+
+
+def clip_loss(pictures: Tensor, target: TextTarget) -> Tensor:
+    """Return one minus the target's score of each picture, [N].
+
+    Args:
+        pictures: Directions of the pictures, length one, [N, D].
+        target: The prompts.
+    """
+    return 1 - target.score(pictures)
+
+
+def directional_loss(before: Tensor, after: Tensor, direction: Tensor) -> Tensor:
+    """Return one minus the cosine between how pictures moved and how they should, [N].
+
+    Args:
+        before: Directions of the pictures before the edit, [N or 1, D].
+        after: And now, [N, D].
+        direction: Where they should go, [D] or [N, D].
+    """
+    # The small number keeps the gradient finite where nothing has moved yet.
+    return 1 - F.cosine_similarity(after - before, torch.atleast_2d(direction), dim=1, eps=1e-6)
