@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from ganedit.checkpoints import load_network as load
     from ganedit.data.clayheads import render, sample_factors
     from ganedit.editing import combine, interpolate, mix, sample, synthesize
+    from ganedit.editing.changes import apply_change
+    from ganedit.editing.clip_edit import optimize_edit
     from ganedit.errors import GaneditError
+    from ganedit.features import load_clip
     from ganedit.inversion import compose, encode, project, tune
     from ganedit.io import (
         Latent,
@@ -47,6 +50,7 @@ _HOMES = {
     "GaneditError": ("ganedit.errors", "GaneditError"),
     "Latent": ("ganedit.io", "Latent"),
     "Network": ("ganedit.checkpoints", "Network"),
+    "apply_change": ("ganedit.editing.changes", "apply_change"),
     "combine": ("ganedit.editing", "combine"),
     "compose": ("ganedit.inversion", "compose"),
     "convert": ("ganedit.checkpoints", "convert"),
@@ -55,11 +59,13 @@ _HOMES = {
     "image_grid": ("ganedit.io", "image_grid"),
     "interpolate": ("ganedit.editing", "interpolate"),
     "load": ("ganedit.checkpoints", "load_network"),
+    "load_clip": ("ganedit.features", "load_clip"),
     "load_encoder": ("ganedit.checkpoints", "load_encoder"),
     "load_latent": ("ganedit.io", "load_latent"),
     "load_perceptual": ("ganedit.losses", "load_perceptual"),
     "mix": ("ganedit.editing", "mix"),
     "open_checkpoint": ("ganedit.checkpoints", "open_checkpoint"),
+    "optimize_edit": ("ganedit.editing.clip_edit", "optimize_edit"),
     "project": ("ganedit.inversion", "project"),
     "read_image": ("ganedit.io", "read_image"),
     "read_latent": ("ganedit.io", "read_latent"),
@@ -81,6 +87,7 @@ __all__ = [
     "Latent",
     "Network",
     "__version__",
+    "apply_change",
     "combine",
     "compose",
     "convert",
@@ -89,11 +96,13 @@ __all__ = [
     "image_grid",
     "interpolate",
     "load",
+    "load_clip",
     "load_encoder",
     "load_latent",
     "load_perceptual",
     "mix",
     "open_checkpoint",
+    "optimize_edit",
     "project",
     "read_image",
     "read_latent",

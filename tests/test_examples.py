@@ -48,9 +48,35 @@ def test_the_measurements_of_the_encoder_run(capsys: pytest.CaptureFixture[str])
     assert "ms a photo" in capsys.readouterr().out
 
 
+def test_the_measurements_of_adaptation_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ganedit.cli.app import app
+
+    path = tmp_path / "bald.safetensors"
+    words = ["--source", "a head", "--target", "a bald head", "--steps", "1", "--device", "cpu"]
+    CliRunner().invoke(app, ["adapt", *words, "--out", str(path)])
+    assert load("measure_adapt.py")["main"](str(path), {"hair_style": 0}, heads=8) < 0.9
+    assert "yaw: correlation with before 1.00" in capsys.readouterr().out
+
+
 def test_the_measurements_of_the_clip_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert load("measure_clip.py")["main"](heads=32) > 0.8
     assert "ms a prompt" in capsys.readouterr().out
+
+
+def test_the_measurements_of_edits_run(capsys: pytest.CaptureFixture[str]) -> None:
+    from ganedit.metrics.edits import EDIT_CASES
+
+    main = load("measure_edits.py")["main"]
+    (score,) = main("optimize", "", EDIT_CASES[:1], 1, steps=2)
+    assert -1 <= score.moved <= 1
+    assert capsys.readouterr().out.startswith("| smile | ")
+
+
+def test_the_figure_of_the_edits_can_be_made(tmp_path: Path) -> None:
+    load("edit_by_words.py")["main"](tmp_path, ("smile",), ("optimize",), steps=2)
+    assert (tmp_path / "clip-edit.png").stat().st_size > 1000
 
 
 def test_the_measurements_of_tuning_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

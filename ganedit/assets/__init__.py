@@ -8,7 +8,7 @@ from ganedit.errors import GaneditError
 
 _FOLDER = Path(__file__).parent
 
-Kind = Literal["generator", "encoder", "features", "clip"]
+Kind = Literal["generator", "encoder", "features", "clip", "relevance"]
 
 _KINDS: dict[str, Kind] = {
     "clay": "generator",
@@ -16,6 +16,7 @@ _KINDS: dict[str, Kind] = {
     "clay-features": "features",
     "clay-detector": "features",
     "clay-clip": "clip",
+    "clay-relevance": "relevance",
 }
 
 

@@ -4,14 +4,16 @@ from ganedit.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from ganedit.checkpoints.convert import Conversion, convert
 from ganedit.checkpoints.describe import describe
 from ganedit.checkpoints.labels import class_label, label_batch
-from ganedit.checkpoints.native import save_encoder, save_network
+from ganedit.checkpoints.native import save_encoder, save_mapper, save_network
 from ganedit.checkpoints.networks import (
     LoadedEncoder,
+    LoadedMapper,
     Network,
     find_encoder,
     fingerprint,
     load_discriminator,
     load_encoder,
+    load_mapper,
     load_network,
 )
 from ganedit.checkpoints.tuning import (
@@ -28,6 +30,7 @@ __all__ = [
     "Checkpoint",
     "Conversion",
     "LoadedEncoder",
+    "LoadedMapper",
     "Network",
     "Tuning",
     "apply_tuning",
@@ -40,11 +43,13 @@ __all__ = [
     "label_batch",
     "load_discriminator",
     "load_encoder",
+    "load_mapper",
     "load_network",
     "load_tuning",
     "open_checkpoint",
     "pack_tuning",
     "save_encoder",
+    "save_mapper",
     "save_network",
     "save_tuning",
     "tuning_name",

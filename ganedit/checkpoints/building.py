@@ -21,6 +21,8 @@ from ganedit.encoders import (
     CompactEncoder,
     Encoder4Editing,
     GradualStyleEncoder,
+    LevelsMapper,
+    SingleMapper,
 )
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
@@ -43,10 +45,15 @@ ENCODERS: dict[str, type[nn.Module]] = {
     "BackboneEncoder": BackboneEncoder,
     "AgeEncoder": AgeEncoder,
 }
+MAPPERS: dict[str, type[nn.Module]] = {
+    "LevelsMapper": LevelsMapper,
+    "SingleMapper": SingleMapper,
+}
 _REGISTRIES = {
     "generator": GENERATORS,
     "discriminator": DISCRIMINATORS,
     "encoder": ENCODERS,
+    "mapper": MAPPERS,
 }
 
 # A forged configuration must not make a constructor loop for minutes; real ones stay below.
@@ -96,6 +103,15 @@ def build_discriminator(part: Part, path: Path) -> nn.Module:
 
 def build_encoder(part: Part, path: Path) -> nn.Module:
     """Build an encoder of a file, in eval mode, frozen, float32 on the CPU.
+
+    Raises:
+        GaneditError: As `build_generator`.
+    """
+    return _build(part, path).eval().requires_grad_(False)
+
+
+def build_mapper(part: Part, path: Path) -> nn.Module:
+    """Build a mapper of a file, in eval mode, frozen, float32 on the CPU.
 
     Raises:
         GaneditError: As `build_generator`.

@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ganedit.checkpoints.contents import (
+    LONGEST_PROMPT,
     Contents,
     Part,
     StoredEncoder,
+    StoredMapper,
     count_parameters,
     leftover,
     plain,
@@ -21,7 +23,7 @@ from ganedit.checkpoints.contents import (
     without_parallel,
 )
 from ganedit.checkpoints.rosinality import generator_part, holds_generator
-from ganedit.encoders import PYRAMID_RESOLUTION
+from ganedit.encoders import LEVELS, PYRAMID_RESOLUTION
 from ganedit.io.stored import StoredTensor
 
 _DECODER = "decoder"
@@ -30,6 +32,8 @@ _COMPANIONS = (*_ENCODERS, "mapper")
 _READ = ("state_dict", "latent_avg", "opts")
 _HEAD = re.compile(r"styles\.\d+\.linear\.weight")
 _LARGEST_SIZE = 1 << 13
+_MAPPING = re.compile(r"(course_|medium_|fine_)?mapping\.mapping\.1\.weight")
+_STYLE_MAPPING = re.compile(r"mapper_\d+\.mapping\.1\.weight")
 
 
 def recognise(value: Any) -> Contents | None:
@@ -61,7 +65,11 @@ def recognise(value: Any) -> Contents | None:
     encoders = _encoders(networks, opts, num_ws=num_ws, average=average)
     if family == "SAM":
         encoders = _with_age(encoders, opts)
+    mapper = None
+    if "mapper" in networks:
+        mapper = _mapper(networks["mapper"], opts, num_ws=num_ws)
     read = {name for names in encoders for name in names}
+    read |= set() if mapper is None else {"mapper"}
     others = [
         _described(name, tensors, opts) for name, tensors in networks.items() if name not in read
     ]
@@ -76,6 +84,7 @@ def recognise(value: Any) -> Contents | None:
         family=family,
         generator=generator,
         encoders=tuple(encoders.values()),
+        mapper=mapper,
         training=training,
         others=tuple(others),
     )
@@ -190,6 +199,32 @@ def _encoder(
         relative=name != "encoder" or bool(opts.get("start_from_latent_avg", True)),
         average=average,
     )
+
+
+def _mapper(
+    state: Mapping[str, Any], opts: Mapping[Any, Any], *, num_ws: int
+) -> StoredMapper | None:
+    """Return a mapper with its options; None where the tensors are not of a known one.
+
+    The tensors say which levels it has: those that the options turn off are not in the file.
+    """
+    stored = {key: tensor for key, tensor in state.items() if isinstance(tensor, StoredTensor)}
+    found = [match for match in map(_MAPPING.fullmatch, stored) if match]
+    prompt = opts.get("description")
+    prompt = text(prompt, length=LONGEST_PROMPT) if isinstance(prompt, str) else None
+    if not found:
+        if not any(map(_STYLE_MAPPING.fullmatch, stored)):
+            return None
+        # They change the styles, not the latents: described, and refused when built.
+        return StoredMapper(Part("mapper", "mapper", "StyleSpaceMapper", {}, stored), prompt)
+    shape = stored[found[0][0]].shape
+    config: dict[str, Any] = {"num_ws": num_ws, "w_dim": shape[1] if len(shape) == 2 else 0}
+    architecture = "SingleMapper"
+    if found[0][1]:
+        architecture = "LevelsMapper"
+        initials = {match[1][0] for match in found if match[1]}
+        config["levels"] = [level for level in LEVELS if level[0] in initials]
+    return StoredMapper(Part("mapper", "mapper", architecture, config, stored), prompt)
 
 
 def _described(name: str, tensors: Mapping[str, Any], opts: Mapping[Any, Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ganedit.checkpoints import bundles, genforce, nvidia, rosinality, tensorflow
-from ganedit.checkpoints.contents import Contents, Part, StoredEncoder, text
+from ganedit.checkpoints.contents import Contents, Part, StoredEncoder, StoredMapper, text
 from ganedit.checkpoints.native import is_safetensors, read_native
 from ganedit.errors import GaneditError
 from ganedit.io.files import read_start
@@ -50,6 +50,11 @@ class Checkpoint:
             GaneditError: The file holds none.
         """
         if self.contents.generator is None:
+            if self.contents.mapper is not None:
+                raise GaneditError(
+                    f"{self.path}: a mapper without a generator; 'ganedit clip-edit --mapper' takes"
+                    " it"
+                )
             if self.contents.family == "ganedit":
                 raise GaneditError(
                     f"{self.path}: an encoder, not a generator; name it as --encoder"
@@ -84,6 +89,20 @@ class Checkpoint:
                 " 'ganedit train-encoder'"
             )
         return self.contents.encoders[0]
+
+    @property
+    def mapper(self) -> StoredMapper:
+        """The mapper.
+
+        Raises:
+            GaneditError: The file holds none.
+        """
+        if self.contents.mapper is None:
+            raise GaneditError(
+                f"{self.path}: a {self.contents.family} file without a mapper; train one with"
+                " 'ganedit train-mapper'"
+            )
+        return self.contents.mapper
 
 
 def open_checkpoint(path: str | Path, *, describe_refused: bool = False) -> Checkpoint:

@@ -15,6 +15,9 @@ from ganedit.errors import GaneditError
 _LONGEST_TEXT = 1000
 _MOST_VALUES = 1000
 
+LONGEST_PROMPT = 200
+"""Characters of a mapper's prompt that are kept."""
+
 
 class Stored(Protocol):
     """A tensor that is still in its file."""
@@ -72,7 +75,7 @@ class Part:
     """
 
     name: str
-    role: Literal["generator", "discriminator", "encoder"]
+    role: Literal["generator", "discriminator", "encoder", "mapper"]
     architecture: str
     config: dict[str, Any]
     stored: Mapping[str, Stored]
@@ -127,6 +130,21 @@ class StoredEncoder:
 
 
 @dataclass(frozen=True, eq=False)
+class StoredMapper:
+    """A mapper in a file: from latents to a change of them.
+
+    Attributes:
+        part: The network.
+        prompt: What it was trained to change, in the file's words; None where they are not told.
+        fingerprint: Of the generator that it belongs to; None is the one of the same file, if any.
+    """
+
+    part: Part
+    prompt: str | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Contents:
     """What a file holds.
 
@@ -136,6 +154,7 @@ class Contents:
         discriminator: With it, training can go on.
         raw_generator: The generator under training, beside its moving average.
         encoders: From pictures to latents of the generator; the one to use first.
+        mapper: From latents of the generator to a change of them.
         training: Options of the training that the file tells, plain data.
         provenance: How the network came to be, in files of ours.
         others: What else is in the file, one phrase each.
@@ -146,6 +165,7 @@ class Contents:
     discriminator: Part | None = None
     raw_generator: Part | None = None
     encoders: tuple[StoredEncoder, ...] = ()
+    mapper: StoredMapper | None = None
     training: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     others: tuple[str, ...] = ()

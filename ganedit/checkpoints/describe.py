@@ -30,8 +30,9 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         ``architecture``, ``img_resolution``, ``img_channels``, ``z_dim``, ``w_dim``, ``c_dim``,
         ``num_ws``, ``channels`` (resolution, or StyleGAN3's layer and its size, to channels),
         ``config`` and ``average`` (``stored`` or ``estimated``); ``networks`` (name, role,
-        architecture, parameters and dtype of each); ``training``, ``provenance``, ``others``,
-        ``refused``; ``usable`` and, when it is false, ``why`` not.
+        architecture, parameters and dtype of each); ``mapper`` (``prompt``, ``num_ws`` and
+        ``w_dim``) where there is one; ``training``, ``provenance``, ``others``, ``refused``;
+        ``usable`` and, when it is false, ``why`` not.
     """
     contents = checkpoint.contents
     facts: dict[str, Any] = {
@@ -47,7 +48,8 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     networks = []
     parts = [contents.generator, contents.raw_generator, contents.discriminator]
     parts += [encoder.part for encoder in contents.encoders]
-    # A lone encoder is what --encoder takes; beside a generator it may fail.
+    parts += [] if contents.mapper is None else [contents.mapper.part]
+    # A lone encoder or mapper is what options take; beside a generator it may fail.
     main = contents.generator or next((part for part in parts[3:]), None)
     for part in parts:
         if part is None:
@@ -61,6 +63,9 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     if main is None:
         problems.append("it holds no generator")
     facts["networks"] = networks
+    if contents.mapper is not None:
+        sizes = {name: plain(contents.mapper.part.config.get(name)) for name in ("num_ws", "w_dim")}
+        facts["mapper"] = {"prompt": contents.mapper.prompt, **sizes}
     facts["training"] = plain(contents.training)
     facts["provenance"] = plain(contents.provenance)
     facts["others"] = list(contents.others)

@@ -5,7 +5,8 @@ Tensors are named ``generator.<key>`` and, when the file can continue a training
 constructor arguments and the provenance, so no other file is needed and nothing is executed.
 
 An encoder is a file of its own, with the role ``encoder`` in the metadata: tensors
-``encoder.<key>``, the average latent as ``average``, and the fingerprint of its generator.
+``encoder.<key>``, the average latent as ``average``, and the fingerprint of its generator. So is a
+mapper: the role ``mapper``, tensors ``mapper.<key>``, the fingerprint and the prompt.
 """
 
 import json
@@ -18,8 +19,16 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ganedit.checkpoints.building import ENCODERS, GENERATORS, check_config
-from ganedit.checkpoints.contents import Contents, Part, StoredEncoder, plain
+from ganedit.checkpoints.building import ENCODERS, GENERATORS, MAPPERS, check_config
+from ganedit.checkpoints.contents import (
+    LONGEST_PROMPT,
+    Contents,
+    Part,
+    StoredEncoder,
+    StoredMapper,
+    plain,
+    text,
+)
 from ganedit.encoders import PYRAMID_RESOLUTION
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
@@ -38,6 +47,7 @@ from ganedit.io.stored import (
 FORMAT = "ganedit-network"
 VERSION = 1
 
+_REGISTRIES = {"generator": GENERATORS, "encoder": ENCODERS, "mapper": MAPPERS}
 _LARGEST_HEADER = 1 << 22  # bytes; the largest networks need a fortieth
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
@@ -60,6 +70,8 @@ def read_native(path: Path) -> Contents:
     header = _parse_metadata(path, metadata["ganedit"])
     if header["role"] == "encoder":
         return _read_encoder(path, header, tensors)
+    if header["role"] == "mapper":
+        return _read_mapper(header, tensors)
     architecture = header["architecture"]
 
     def part(role: Any, config: dict[str, Any]) -> Part:
@@ -100,6 +112,52 @@ def _read_encoder(
         provenance=plain(header["provenance"]),
         others=tuple(f"tensor {shown(key, longest=80)}" for key in strays),
     )
+
+
+def _read_mapper(header: Mapping[str, Any], tensors: Mapping[str, StoredTensor]) -> Contents:
+    """Return what a mapper's file holds."""
+    prefix = "mapper."
+    stored = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+    part = Part("mapper", "mapper", header["architecture"], header["config"], stored)
+    strays = [key for key in tensors if not key.startswith(prefix)]
+    return Contents(
+        family="ganedit",
+        mapper=StoredMapper(part, header["prompt"], header["fingerprint"]),
+        provenance=plain(header["provenance"]),
+        others=tuple(f"tensor {shown(key, longest=80)}" for key in strays),
+    )
+
+
+def save_mapper(
+    path: str | Path,
+    mapper: nn.Module,
+    *,
+    prompt: str,
+    fingerprint: str,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write a mapper to one file, atomically, in half precision.
+
+    Args:
+        path: The `.safetensors` file to write.
+        mapper: A network of a registered architecture.
+        prompt: What it was trained to change; its first 200 characters are kept.
+        fingerprint: Of the generator that it belongs to.
+        provenance: JSON-able facts about how the network came to be.
+
+    Raises:
+        GaneditError: The file cannot be written.
+    """
+    header = {
+        "role": "mapper",
+        "architecture": _architecture_of(mapper, MAPPERS),
+        "config": dict(_config_of(mapper)),
+        "prompt": text(prompt, length=LONGEST_PROMPT),
+        "fingerprint": fingerprint,
+        "provenance": dict(provenance),
+    }
+    tensors = {key: value.half() for key, value in _prefixed("mapper.", mapper).items()}
+    _write(path, header, tensors)
 
 
 def save_encoder(
@@ -282,10 +340,10 @@ def _tensor(key: str, entry: Mapping[str, Any], window: Window) -> StoredTensor:
     return StoredTensor(dtype, tuple(shape), stride, 0, storage)
 
 
-def _parse_metadata(path: Path, text: str) -> dict[str, Any]:
+def _parse_metadata(path: Path, entry: str) -> dict[str, Any]:
     """Return the checked entries of our metadata."""
     try:
-        raw = json.loads(text)
+        raw = json.loads(entry)
     except (ValueError, RecursionError) as error:
         raise GaneditError(f"{path}: its ganedit metadata is not valid JSON") from error
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
@@ -296,9 +354,10 @@ def _parse_metadata(path: Path, text: str) -> dict[str, Any]:
             " install a newer ganedit"
         )
     role = raw.get("role", "generator")
-    registry = {"generator": GENERATORS, "encoder": ENCODERS}.get(role if _is_text(role) else "")
+    registry = _REGISTRIES.get(role if _is_text(role) else "")
     if registry is None:
-        raise GaneditError(f"{path}: unknown role {role!r:.60}; known: generator, encoder")
+        known = ", ".join(_REGISTRIES)
+        raise GaneditError(f"{path}: unknown role {role!r:.60}; known: {known}")
     architecture = raw.get("architecture")
     if not isinstance(architecture, str) or architecture not in registry:
         raise GaneditError(
@@ -312,17 +371,24 @@ def _parse_metadata(path: Path, text: str) -> dict[str, Any]:
         raise GaneditError(f"{path}: its discriminator configuration is damaged")
     for values in (config, discriminator or {}):
         check_config(path, values)
-    mark = raw.get("fingerprint", "")
-    if not _is_text(mark) or (role == "encoder" and not mark):
-        raise GaneditError(f"{path}: its metadata does not say which generator it belongs to")
     return {
         "role": role,
-        "fingerprint": mark,
+        **_companion_of(path, raw, role),
         "architecture": architecture,
         "config": config,
         "discriminator": discriminator,
         "provenance": provenance,
     }
+
+
+def _companion_of(path: Path, raw: Mapping[str, Any], role: str) -> dict[str, Any]:
+    """Return which generator an encoder or a mapper belongs to, and what a mapper is for."""
+    mark, prompt = raw.get("fingerprint", ""), raw.get("prompt", "")
+    if not _is_text(mark) or (role != "generator" and not mark):
+        raise GaneditError(f"{path}: its metadata does not say which generator it belongs to")
+    if not _is_text(prompt) or (role == "mapper" and not prompt):
+        raise GaneditError(f"{path}: its metadata does not say for which prompt it is")
+    return {"fingerprint": mark, "prompt": text(prompt, length=LONGEST_PROMPT)}
 
 
 def _is_text(value: Any) -> bool:

@@ -9,7 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from ganedit.assets import asset_path, embedded
-from ganedit.checkpoints.building import build_discriminator, build_encoder, build_generator
+from ganedit.checkpoints.building import (
+    build_discriminator,
+    build_encoder,
+    build_generator,
+    build_mapper,
+)
 from ganedit.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from ganedit.checkpoints.contents import StoredEncoder
 from ganedit.checkpoints.sources import home, locate
@@ -45,6 +50,16 @@ class Network:
         """The name that finds the network again from any folder: latents remember it."""
         return home(self.source)
 
+    @property
+    def ancestors(self) -> tuple[str, ...]:
+        """Fingerprints of the networks that this one was adapted from, which share its latents."""
+        told = self.metadata.get("provenance", {}).get("adapted_from")
+        return tuple(told) if isinstance(told, list) else ()
+
+    def accepts(self, mark: str | None) -> bool:
+        """Return whether latents of the network with this fingerprint can be drawn by this one."""
+        return mark == self.fingerprint or mark in self.ancestors
+
 
 @dataclass(frozen=True, eq=False)
 class LoadedEncoder:
@@ -70,6 +85,30 @@ class LoadedEncoder:
     in_channels: int
     average: Tensor
     fingerprint: str
+    source: str
+    family: str
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedMapper:
+    """A mapper, ready to use, and the generator it belongs to.
+
+    Attributes:
+        mapper: In eval mode, frozen, float32, on the asked device; from latents to their change,
+            both [N, num_ws, w_dim].
+        num_ws: Latents of the generator.
+        w_dim: Length of a latent.
+        fingerprint: Of that generator; None where the file does not tell.
+        prompt: What it was trained to change; None where the file does not tell.
+        source: What the user typed: a path, an address.
+        family: Who writes such files.
+    """
+
+    mapper: nn.Module
+    num_ws: int
+    w_dim: int
+    fingerprint: str | None
+    prompt: str | None
     source: str
     family: str
 
@@ -160,6 +199,37 @@ def load_encoder(
     )
 
 
+def load_mapper(
+    source: str | Path, *, device: str = "auto", on_progress: OnBytes | None = None
+) -> LoadedMapper:
+    """Load a mapper: of a file of ours, or of StyleCLIP.
+
+    Args:
+        source: A path or an address, as in `load_network`.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``.
+        on_progress: As in `load_network`.
+
+    Raises:
+        GaneditError: No such file, no mapper in it, unsupported, damaged, or no such device.
+    """
+    target = resolve_device(device)
+    checkpoint = open_checkpoint(locate(str(source), on_progress=on_progress))
+    stored = checkpoint.mapper
+    mapper = build_mapper(stored.part, checkpoint.path)
+    mark = stored.fingerprint
+    if mark is None and checkpoint.contents.generator is not None:
+        mark = fingerprint(build_generator(checkpoint.generator, checkpoint.path))
+    return LoadedMapper(
+        mapper=mapper.to(target),
+        num_ws=stored.part.config["num_ws"],
+        w_dim=stored.part.config["w_dim"],
+        fingerprint=mark,
+        prompt=stored.prompt,
+        source=str(source),
+        family=checkpoint.contents.family,
+    )
+
+
 def find_encoder(network: Network) -> str | None:
     """Return the source of an encoder at hand for a network: of its own file, or embedded.
 
@@ -171,7 +241,7 @@ def find_encoder(network: Network) -> str | None:
     for name, asset in embedded().items():
         if asset.kind != "encoder" or not asset.weights.is_file():
             continue
-        if open_checkpoint(asset.weights).encoder.fingerprint == network.fingerprint:
+        if network.accepts(open_checkpoint(asset.weights).encoder.fingerprint):
             return name
     return None
 

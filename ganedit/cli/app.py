@@ -10,7 +10,9 @@ import typer
 from typer.core import TyperGroup
 
 from ganedit.cli import console
+from ganedit.cli.adapt import adapt
 from ganedit.cli.align import align, paste
+from ganedit.cli.clip_edit import clip_edit
 from ganedit.cli.compare import compare
 from ganedit.cli.compose import compose
 from ganedit.cli.convert import convert
@@ -26,6 +28,7 @@ from ganedit.cli.train import train
 from ganedit.cli.train_clip import train_clip
 from ganedit.cli.train_encoder import train_encoder
 from ganedit.cli.train_features import train_features
+from ganedit.cli.train_mapper import train_mapper
 from ganedit.errors import GaneditError
 from ganedit.memory import is_out_of_memory, keep_memory
 from ganedit.version import __version__
@@ -153,6 +156,7 @@ _add(app, "generate", generate)
 _add(app, "interpolate", interpolate)
 _add(app, "mix", mix)
 _add(app, "compose", compose)
+_add(app, "clip-edit", clip_edit)
 _add(app, "compare", compare)
 _add(app, "inspect", inspect_network)
 _add(app, "convert", convert)
@@ -161,6 +165,8 @@ _add(app, "train", train)
 _add(app, "train-encoder", train_encoder)
 _add(app, "train-features", train_features)
 _add(app, "train-clip", train_clip)
+_add(app, "train-mapper", train_mapper)
+_add(app, "adapt", adapt)
 _add(app, "models", models)
 
 

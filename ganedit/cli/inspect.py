@@ -47,10 +47,14 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _generator_lines(facts)
     for network in facts["networks"]:
         role = network["role"]
-        if role == "encoder":
+        if role in ("encoder", "mapper"):
             role = f"{role} ({network['architecture']})"
         label = f"{role}, {network['parameters']:,} parameters, {network['dtype']}"
         yield network["name"], label
+    if "mapper" in facts:
+        told = facts["mapper"]
+        yield "prompt", told["prompt"] or "not told"
+        yield "mapped latents", f"w {told['num_ws'] or '?'} x {told['w_dim'] or '?'}"
     for title in ("training", "provenance"):
         for name, value in facts[title].items():
             yield title, f"{name} = {_short(value)}"

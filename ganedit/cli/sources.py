@@ -222,6 +222,8 @@ def _open_network(
 
 def fit_latent(latent: "Latent | ForeignLatent", network: "Network", source: str) -> "Latent":
     """Return a file's latent as one of the generator."""
+    from dataclasses import replace
+
     from ganedit.editing import check_fits
     from ganedit.io import ForeignLatent
 
@@ -238,7 +240,10 @@ def fit_latent(latent: "Latent | ForeignLatent", network: "Network", source: str
         console.note(f"{source}: {latent.origin}, {latent.reading(generator.num_ws)}")
         return bound
     check_fits(network, latent, name=source)
-    return latent
+    if latent.fingerprint == network.fingerprint:
+        return latent
+    console.note(f"{source}: made with {latent.network}, drawn by {network.source}")
+    return replace(latent, fingerprint=network.fingerprint, network=network.home)
 
 
 def _named(latent: "Latent", source: str) -> "Latent":

@@ -150,9 +150,10 @@ def check_fits(network: Network, latent: Latent, *, name: str | None = None) -> 
         GaneditError: It has another shape, another generator made it, or its noise maps do not fit.
     """
     generator = network.generator
+    mark = latent.fingerprint if network.accepts(latent.fingerprint) else network.fingerprint
     check_latent(
         latent,
-        fingerprint=network.fingerprint,
+        fingerprint=mark,
         num_ws=generator.num_ws,
         w_dim=generator.w_dim,
         noise_shapes=generator.noise_shapes,

@@ -1,6 +1,7 @@
-"""Encoders: pictures to latents in one pass."""
+"""Encoders: pictures to latents in one pass; mappers: latents to a change of them."""
 
 from ganedit.encoders.compact import CompactEncoder
+from ganedit.encoders.mapper import LEVELS, MAPPER_STRENGTH, LevelsMapper, SingleMapper
 from ganedit.encoders.pictures import resized
 from ganedit.encoders.psp import (
     PYRAMID_RESOLUTION,
@@ -13,6 +14,8 @@ from ganedit.encoders.psp import (
 from ganedit.encoders.sam import OLDEST, AgeEncoder
 
 __all__ = [
+    "LEVELS",
+    "MAPPER_STRENGTH",
     "OLDEST",
     "PYRAMID_RESOLUTION",
     "PYRAMID_WIDTH",
@@ -21,6 +24,8 @@ __all__ = [
     "CompactEncoder",
     "Encoder4Editing",
     "GradualStyleEncoder",
+    "LevelsMapper",
     "PyramidEncoder",
+    "SingleMapper",
     "resized",
 ]

@@ -4,9 +4,11 @@ The networks are open_clip's; this module feeds them. Which ones there are, and 
 come from, is in `clip_models`; the embedded one is in `clay_clip`.
 """
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -101,6 +103,15 @@ class Clip(nn.Module):
     def logit_scale(self) -> float:
         """What the model multiplies cosines by before a softmax."""
         return float(self.model.get_parameter("logit_scale").exp())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """``sha256:<hex>`` of the weights and of the way with pictures, whatever its name is."""
+        digest = hashlib.sha256(f"{self.preprocess} {self.scaling}".encode())
+        for key, value in sorted(self.model.state_dict().items()):
+            digest.update(f"{key}{list(value.shape)}".encode())
+            digest.update(value.to("cpu", torch.float32).contiguous().reshape(-1).numpy())
+        return f"sha256:{digest.hexdigest()}"
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Return directions of length one, [N, D].

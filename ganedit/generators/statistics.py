@@ -1,5 +1,7 @@
 """What the latents of a generator are like: many mapped samples, always the same."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,7 @@ SAMPLES = 10_000
 """How many are mapped, as StyleGAN2's projector does (Karras et al. 2020, appendix D)."""
 
 _SEED = 123
+_BETWEEN = 0.7  # how far a companion is from its latent: 0 is the latent, 1 the sample
 
 
 @torch.no_grad()
@@ -27,3 +30,18 @@ def map_samples(generator: Generator, labels: Tensor | None = None) -> Tensor:
 def spread(w: Tensor) -> float:
     """Return the root mean square distance of w [N, w_dim] from their mean."""
     return float((w - w.mean(dim=0)).square().sum(dim=1).mean().sqrt())
+
+
+def companions(ws: Tensor, samples: Tensor, centre: Tensor) -> Tensor:
+    """Return latents between each latent and each sample, [N * C, num_ws, w_dim].
+
+    A change that does what it should to a latent and to its companions is no trick on one picture.
+
+    Args:
+        ws: [N, num_ws, w_dim].
+        samples: Mapped latents, [C, w_dim].
+        centre: The mean of such samples, [w_dim]: the spread around it is kept.
+    """
+    old = math.sqrt(1 - _BETWEEN**2) * (ws - centre)
+    new = _BETWEEN * (samples - centre)
+    return (centre + old[:, None] + new[None, :, None]).flatten(0, 1)

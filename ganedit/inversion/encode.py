@@ -19,7 +19,7 @@ def check_encoder(network: Network, encoder: LoadedEncoder) -> None:
             f"{encoder.source}: its encoder reads pictures of {encoder.in_channels} channels,"
             " photos have 3"
         )
-    if encoder.fingerprint != network.fingerprint:
+    if not network.accepts(encoder.fingerprint):
         raise GaneditError(
             f"{encoder.source}: an encoder of another generator ({encoder.fingerprint[:19]}...)"
             f" than {network.source} ({network.fingerprint[:19]}...)"

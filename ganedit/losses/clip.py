@@ -121,13 +121,65 @@ def clip_loss(pictures: Tensor, target: TextTarget) -> Tensor:
     return 1 - target.score(pictures)
 
 
-def directional_loss(before: Tensor, after: Tensor, direction: Tensor) -> Tensor:
+def score_loss(scores: Tensor, *, best: float, deviation: float) -> Tensor:
+    """Return what scores lack, in standard deviations of a generator's own, [N].
+
+    One weight then serves every prompt and every CLIP. A score that is one deviation beyond the
+    best is enough: what a CLIP likes even more is rarely a face.
+
+    Args:
+        scores: Of pictures, [N].
+        best: Of many samples of the generator.
+        deviation: Of those scores.
+    """
+    return (best + deviation - scores).clamp_min(0) / deviation
+
+
+def directional_loss(
+    before: Tensor, after: Tensor, direction: Tensor, *, shortest: float = 0.1
+) -> Tensor:
     """Return one minus the cosine between how pictures moved and how they should, [N].
 
     Args:
         before: Directions of the pictures before the edit, [N or 1, D].
         after: And now, [N, D].
-        direction: Where they should go, [D] or [N, D].
+        direction: Where they should go, length one, [D] or [N, D].
+        shortest: A movement that is shorter counts as this long: where a picture has hardly moved
+            the cosine is noise with a huge gradient, which Adam would remember.
     """
-    # The small number keeps the gradient finite where nothing has moved yet.
-    return 1 - F.cosine_similarity(after - before, torch.atleast_2d(direction), dim=1, eps=1e-6)
+    change = after - before
+    return 1 - (change * direction).sum(dim=1) / change.norm(dim=1).clamp_min(shortest)
+
+
+class View:
+    """A slightly moved, zoomed and grainy view, the same for all pictures that are shown it.
+
+    What only fools a CLIP about the pixels of one view does nothing in the next.
+    """
+
+    def __init__(
+        self, stream: torch.Generator, side: int, *, shift: float, zoom: float, grain: float
+    ) -> None:
+        """Draw a view.
+
+        Args:
+            stream: Random numbers, on the CPU.
+            side: Of the view, in pixels: the CLIP's.
+            shift: Largest movement, of the picture's side.
+            zoom: Largest relative change of size.
+            grain: Standard deviation of the noise on pictures in [-1, 1].
+        """
+        x, y, z = (2 * torch.rand(3, generator=stream) - 1).tolist()
+        factor = 1 + zoom * z
+        self._matrix = torch.tensor([[factor, 0, 2 * shift * x], [0, factor, 2 * shift * y]])
+        self._grain = grain * torch.randn(1, 3, side, side, generator=stream)
+
+    def of(self, images: Tensor) -> Tensor:
+        """Return the views of pictures [N, 3, R, R] in [-1, 1], [N, 3, side, side]."""
+        side = self._grain.shape[-1]
+        if images.shape[-1] > side:
+            images = F.interpolate(images, size=(side, side), mode="area")
+        matrix = self._matrix.to(images).expand(len(images), -1, -1)
+        grid = F.affine_grid(matrix, [len(images), 3, side, side], align_corners=False)
+        moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+        return moved + self._grain.to(images)

@@ -1,8 +1,9 @@
 """How good a result is, in numbers."""
 
+from ganedit.losses.identity import IDENTITY
 from ganedit.metrics.clay import clay_frechet
 from ganedit.metrics.distribution import frechet_distance, kernel_distance
-from ganedit.metrics.identity import IDENTITY, identity_errors, identity_similarity
+from ganedit.metrics.identity import identity_errors, identity_similarity
 from ganedit.metrics.reconstruction import mse, psnr, ssim
 
 __all__ = [

@@ -5,22 +5,7 @@ from torch import Tensor
 from ganedit.data.clayheads.factors import FACTORS
 from ganedit.features.arcface import ArcFace
 from ganedit.features.clay import ClayFeatures
-from ganedit.losses.identity import identity_loss
-
-IDENTITY = (
-    "skin_tone",
-    "head_width",
-    "head_height",
-    "jaw",
-    "nose_size",
-    "nose_width",
-    "eye_size",
-    "eye_spacing",
-    "iris",
-    "lips",
-    "hair_colour",
-)
-"""Factors that stay with a person; pose, light, expression, clothes and age do not."""
+from ganedit.losses.identity import IDENTITY, identity_loss
 
 
 def identity_errors(features: ClayFeatures, images: Tensor, targets: Tensor) -> dict[str, Tensor]:

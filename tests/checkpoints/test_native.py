@@ -72,7 +72,14 @@ def test_fingerprint_depends_on_every_value_but_the_average(generator):
 
 def test_embedded_names_win_over_files_and_unknown_names_are_listed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert [a.kind for a in embedded().values()] == ["generator", "encoder", "features", "features"]
+    assert [a.kind for a in embedded().values()] == [
+        "generator",
+        "encoder",
+        "features",
+        "features",
+        "clip",
+        "relevance",
+    ]
     with pytest.raises(GaneditError, match="no embedded model 'x'; there are: clay"):
         asset_path("x")
     with pytest.raises(GaneditError, match=r"'clay-features': no such file.*embedded: clay"):

@@ -1,0 +1,311 @@
+"""``ganedit clip-edit``: change pictures by words."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from ganedit.cli import console
+from ganedit.cli.clips import (
+    ClipDownloadOption,
+    ClipOption,
+    ClipPreprocessOption,
+    ClipWeightsOption,
+)
+from ganedit.cli.edit_methods import check_method, find_change, open_tools, open_words
+from ganedit.cli.edit_report import judge_all, open_judges, report, tell
+from ganedit.cli.edit_results import Edit, Heads, draw, parse_strengths, result_names, write_edit
+from ganedit.cli.options import (
+    SEED_LIMIT,
+    ClassOption,
+    DeviceOption,
+    FpsOption,
+    JsonOption,
+    OptionalNetworkOption,
+    OutOption,
+    OverwriteOption,
+    TruncationOption,
+    finite,
+    parse_numbers,
+    refuse_given,
+)
+from ganedit.cli.pasting import PasteBackOption, check_places
+from ganedit.cli.sources import keep_tuning, open_label, open_latents, open_network
+from ganedit.errors import GaneditError
+
+if TYPE_CHECKING:
+    from ganedit.checkpoints import Network
+    from ganedit.io import Latent
+
+
+_ALPHA = (
+    "For global: how far the channel that moves most goes, in its standard deviations; by default"
+    " what each head needs."
+)
+_BETA = (
+    "For global: StyleCLIP's recipe, 0.15 there: channels whose relevance is smaller stay; by"
+    " default all move such that what they do besides cancels."
+)
+
+
+def _number(flag: str, text: str, *, high: float = 1e6, low: float = 0) -> Any:
+    return typer.Option(flag, min=low, max=high, callback=_finite, help=text)
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None else finite(value)
+
+
+def clip_edit(
+    context: typer.Context,
+    latents: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="LATENT",
+            help="Latent files or seeds; by default the generator's mean face.",
+        ),
+    ] = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT[:WEIGHT]",
+            help="What the picture should show. Several count by their weights, 1 each by default;"
+            " a negative weight says what it should not show.",
+        ),
+    ] = None,
+    neutral: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="What it shows now, such as 'a face': the edit goes from there to the prompt. For"
+            " optimize, and for global, where 'a face' is the default.",
+        ),
+    ] = None,
+    method: Annotated[
+        Literal["optimize", "global", "mapper"],
+        typer.Option(
+            help="Optimise each latent; move it along a direction that is the same for all, in well"
+            " under a second once the generator is measured; or ask a trained mapper."
+        ),
+    ] = "optimize",
+    mapper: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="For mapper: of ganedit train-mapper, or of StyleCLIP."),
+    ] = None,
+    strength: Annotated[
+        str,
+        typer.Option(
+            metavar="NUMBER|LIST|A:B:COUNT",
+            help="How much of the edit: 1 is all, 0 nothing, -1 its opposite. A list, or -1:1:5 for"
+            " five from -1 to 1, is drawn as a strip; its last is the result.",
+        ),
+    ] = "1",
+    space: Annotated[
+        Literal["w+", "s"],
+        typer.Option(
+            help="For optimize: move the latents of the layers (w+), or single channels of their"
+            " styles (s)."
+        ),
+    ] = "w+",
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="For optimize: layers that may change, such as 0-3,8; the first ones carry pose,"
+            " the last ones colour.",
+        ),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="For optimize: a picture that is white where the head should stay as it is.",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="For optimize: steps; by default 60.")
+    ] = None,
+    lr: Annotated[
+        float | None,
+        _number("--lr", "For optimize: learning rate; by default 0.1.", low=1e-6, high=100),
+    ] = None,
+    latent_weight: Annotated[
+        float | None,
+        _number("--latent-weight", "For optimize: weight of staying near; by default 0.01."),
+    ] = None,
+    identity_weight: Annotated[
+        float | None,
+        _number("--identity-weight", "For optimize: weight of what should stay; by default 0.7."),
+    ] = None,
+    identity_weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="ArcFace's weights, model_ir_se50.pth, which know aligned faces of people; by"
+            " default torch's cache.",
+        ),
+    ] = None,
+    alpha: Annotated[float | None, _number("--alpha", _ALPHA, low=-1000, high=1000)] = None,
+    beta: Annotated[
+        float | None,
+        _number("--beta", _BETA, high=1),
+    ] = None,
+    video: Annotated[
+        bool, typer.Option("--video", help="Also write a video from the start there and back.")
+    ] = False,
+    fps: FpsOption = 30,
+    paste_back: PasteBackOption = False,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", min=0, max=SEED_LIMIT - 1, help="Edit this seed's head, not the mean face."
+        ),
+    ] = None,
+    trunc: TruncationOption = 0.7,
+    class_index: ClassOption = None,
+    network: OptionalNetworkOption = None,
+    clip: ClipOption = "auto",
+    clip_weights: ClipWeightsOption = None,
+    clip_download: ClipDownloadOption = False,
+    clip_preprocess: ClipPreprocessOption = "model",
+    out: OutOption = Path("out"),
+    overwrite: OverwriteOption = False,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Edit heads by words, and say what that did.
+
+    Writes, for photo.pt: photo-edited.pt (the latent), photo-edited.png, photo-comparison.png,
+    photo-slider.html (before and after, for a browser), with several strengths photo-strip.png,
+    and with --video photo-edit.mp4. Prints how well the pictures fit the words before and after,
+    whether it is the same person, and for clay heads what else changed.
+
+    Example: ganedit clip-edit --prompt "smile face"
+    """
+    arguments = {key: str(v) if isinstance(v, Path) else v for key, v in locals().items()}
+    del arguments["context"]
+    check_method(context, arguments)
+    strengths = parse_strengths(strength)
+    if not video:
+        refuse_given(context, ["fps"], why="--fps is for --video")
+
+    from ganedit.io import OutputFolder
+
+    files = [*(latents or []), mask or "", mapper or ""]
+    folder = OutputFolder(out, command="clip-edit", overwrite=overwrite, inputs=files)
+    heads = _open_heads(arguments)
+    model = heads.model
+    outputs = result_names(heads.names, strengths, video=video)
+    folder.claim(outputs + [f"{name}-edited-pasted.png" for name in heads.pasted()])
+    tools = open_tools(model, arguments)
+    words = open_words(model, arguments, tools)
+    settings = _settings(arguments, model)
+    found = find_change(method, model, heads.latent, words, tools, settings)
+    edit = Edit(heads, found.change, strengths, words.text, fps if video else None)
+    before, after = draw(edit)
+    judges = open_judges(model, words.clip, words.target, tools.arcface)
+    results = judge_all(judges, edit, before, after, seconds=found.seconds)
+    paths = write_edit(folder, edit, before, after, notes=[tell(one) for one in results])
+    paths += keep_tuning(folder, model)
+    record = {
+        "arguments": arguments,
+        "generator": {"network": model.home, "fingerprint": model.fingerprint},
+        "clip": words.clip and words.clip.name,
+        "strengths": strengths,
+        "results": results,
+    }
+    paths.append(folder.finish(record))
+    report(results)
+    console.emit_json(record) if as_json else console.emit_paths(paths)
+
+
+def _open_heads(arguments: Mapping[str, Any]) -> Heads:
+    """Return what is edited: latents, or the head of a seed, or the mean one.
+
+    Raises:
+        GaneditError: A source cannot be used, two would share their results, or nothing can be put
+            back.
+    """
+    from ganedit.editing import sample, stack
+
+    sources, network, device = (arguments[key] for key in ("latents", "network", "device"))
+    seed, psi, paste = (arguments[key] for key in ("seed", "trunc", "paste_back"))
+    if sources:
+        if seed is not None:
+            raise typer.BadParameter(f"--seed is for no LATENT; edit both by naming {seed}, too")
+        for source in sources:
+            _refuse_photo(source)
+        given = {"network": network, "device": device, "class_index": arguments["class_index"]}
+        model, opened = open_latents(sources, truncation_psi=psi, **given)
+        owners = [
+            source for source, one in zip(sources, opened, strict=True) for _ in range(len(one))
+        ]
+        names = [name for pair in zip(sources, opened, strict=True) for name in _names(*pair)]
+        _refuse_twins(owners, names, Path(arguments["out"]))
+    else:
+        model = open_network(network or "clay", device=device)
+        label = open_label(model, arguments["class_index"])
+        psi = 0.0 if seed is None else psi
+        opened = [sample(model, [seed or 0], truncation_psi=psi, label=label)]
+        names = ["mean" if seed is None else opened[0].names[0]]
+    if paste:
+        check_places(opened)
+    places = [place for one in opened for place in one.alignment or [None] * len(one)]
+    return Heads(model, stack(opened, network=model), names, places, paste)
+
+
+def _refuse_photo(source: str) -> None:
+    """Refuse a picture, saying how it becomes a latent."""
+    from ganedit.io import looks_like_picture
+
+    if Path(source).is_file() and looks_like_picture(Path(source)):
+        raise GaneditError(
+            f"{source}: is a picture, not a latent; project it first: ganedit project"
+            f" {shlex.quote(source)}"
+        )
+
+
+def _names(source: str, latent: "Latent") -> list[str]:
+    """Return what the results of a source are called: by its file, or by its seeds."""
+    if not Path(source).is_file():
+        return list(latent.names)
+    stem = Path(source).stem
+    return [stem] if len(latent) == 1 else [f"{stem}-{row}" for row in range(len(latent))]
+
+
+def _refuse_twins(owners: Sequence[str], names: Sequence[str], out: Path) -> None:
+    """Refuse two latents whose results would have one name."""
+    first: dict[str, str] = {}
+    for owner, name in zip(owners, names, strict=True):
+        if name.casefold() in first:
+            raise GaneditError(
+                f"{first[name.casefold()]} and {owner}: both would be written to"
+                f" {out / name}-edited.pt; leave one out, or give them two --out folders"
+            )
+        first[name.casefold()] = owner
+
+
+def _settings(arguments: Mapping[str, Any], model: "Network") -> dict[str, Any]:
+    """Return the numbers of the method that the user gave.
+
+    Raises:
+        GaneditError: The generator has no such layer.
+    """
+    if arguments["method"] == "mapper":
+        return {}
+    if arguments["method"] == "global":
+        return {key: arguments[key] for key in ("alpha", "beta") if arguments[key] is not None}
+    settings = {
+        key: arguments[key] for key in ("space", "steps", "latent_weight", "identity_weight")
+    }
+    settings["learning_rate"] = arguments["lr"]
+    if arguments["layers"] is not None:
+        settings["layers"] = parse_numbers(arguments["layers"], what="layers", limit=1000)
+        if max(settings["layers"]) >= model.generator.num_ws:
+            raise GaneditError(
+                f"--layers: there is no layer {max(settings['layers'])}; this generator has 0 to"
+                f" {model.generator.num_ws - 1}"
+            )
+    return {key: value for key, value in settings.items() if value is not None}

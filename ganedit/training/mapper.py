@@ -1,0 +1,538 @@
+"""Training of latent mappers (Patashnik et al. 2021, section 5): from words to a change of latents.
+
+The loss has the paper's three terms: how well the edited pictures fit the prompts, whether they
+show the same person, and how far the latents went (equation 5). What differs from the official
+code:
+
+- The prompts' score counts in standard deviations over the generator's samples, so that one set of
+  weights serves every prompt and every CLIP, and no longer a deviation beyond the best of them.
+- The mapper finds coordinates along the ways in which w varies: other changes please a CLIP and
+  show nothing.
+- Clay heads are the same as far as all that can be read off them stays, but for what the prompt
+  speaks of.
+- Samples are moved off the mapped latents, layer by layer: projected photos lie there, and a mapper
+  that never saw such latents barely moves them.
+- Adam stands in for Ranger.
+"""
+
+import copy
+import hashlib
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ganedit.checkpoints import Network, open_checkpoint, save_mapper
+from ganedit.encoders import MAPPER_STRENGTH, LevelsMapper, SingleMapper
+from ganedit.errors import GaneditError
+from ganedit.features.arcface import arcface_path, find_arcface
+from ganedit.features.clay import load_clay_features
+from ganedit.features.clip import Clip
+from ganedit.generators import Generator
+from ganedit.generators.statistics import companions, map_samples
+from ganedit.io.files import write_atomic
+from ganedit.io.torch_files import load_tensors, open_pickled
+from ganedit.losses.clip import TextTarget, View, encode_prompts, parse_prompt, score_loss
+from ganedit.losses.identity import read_factors, spoken_factors
+from ganedit.progress import OnStep
+from ganedit.runtime import resolve_device
+from ganedit.training.loop import interruptible, step_seed
+from ganedit.training.mapper_config import MapperTrainingConfig
+from ganedit.training.targets import check_target
+
+_FORMAT = "ganedit-mapper-training"
+_WARM_UP = 5  # steps
+_RAMP_DOWN = 0.25  # of the training
+_BETAS = (0.9, 0.99)
+_LARGEST_GRADIENT = 1.0
+_AVERAGE_DECAY = 0.98  # a step
+_HELD_OUT = 32  # samples
+_SMALLEST_SPREAD = 1e-4  # of cosines
+_TINY = 1e-9
+_SHIFT = 0.03  # views that the CLIP is shown
+_ZOOM = 0.05
+_GRAIN = 0.02
+_SMOOTH = 0.05  # parts of a factor's range
+
+Mapper = LevelsMapper | SingleMapper
+
+
+@dataclass(frozen=True)
+class MapperTrainingResult:
+    """How a training ended.
+
+    Attributes:
+        reason: ``done``, or ``interrupted`` by a signal: then only the state was written.
+        step: Steps done, over all processes.
+        figures: Of latents that were not trained on, where there are enough: mean cosine of prompt
+            and picture ``before`` and ``after``, and the other terms of the loss; empty when
+            interrupted.
+    """
+
+    reason: Literal["done", "interrupted"]
+    step: int
+    figures: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Identity:
+    """Who a face is.
+
+    Attributes:
+        read: From pictures [N, 3, R, R] to readings [N, K].
+        distance: Between readings after and before, [N].
+    """
+
+    read: Callable[[Tensor], Tensor]
+    distance: Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Latents, and what their pictures are like.
+
+    Attributes:
+        ws: [M, num_ws, w_dim].
+        scores: Of the prompts, [M].
+        readings: Of `_Identity`, [M, K].
+    """
+
+    ws: Tensor
+    scores: Tensor
+    readings: Tensor
+
+    def joined(self, other: "_Pool") -> "_Pool":
+        """Return these and others."""
+        return _Pool(
+            torch.cat([self.ws, other.ws]),
+            torch.cat([self.scores, other.scores]),
+            torch.cat([self.readings, other.readings]),
+        )
+
+    def rows(self, chosen: Tensor | slice) -> "_Pool":
+        """Return some of them."""
+        return _Pool(self.ws[chosen], self.scores[chosen], self.readings[chosen])
+
+
+@dataclass(frozen=True)
+class _World:
+    """What a training only reads."""
+
+    config: MapperTrainingConfig
+    generator: Generator
+    clip: Clip
+    target: TextTarget
+    identity: _Identity
+    train: _Pool
+    held_out: _Pool
+    spread: float
+    best: float
+    measure: Tensor
+    mapped: Tensor
+
+
+@dataclass
+class _State:
+    """What a training changes; random numbers follow from (seed, step)."""
+
+    mapper: Mapper
+    averaged: Mapper
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+
+
+def train_mapper(
+    config: MapperTrainingConfig,
+    *,
+    network: Network,
+    clip: Clip,
+    latents: Tensor | None = None,
+    overwrite: bool = False,
+    on_step: OnStep | None = None,
+) -> MapperTrainingResult:
+    """Train a mapper for some prompts and write its moving average to ``config.out``.
+
+    A training that was stopped goes on from the state beside that file, if the options are the
+    same. SIGINT and SIGTERM finish the current step, save the state and return.
+
+    Args:
+        config: All options.
+        network: Of ``config.network``.
+        clip: Of ``config.clip``.
+        latents: To train on, [M, num_ws, w_dim]; None samples the generator.
+        overwrite: Also replace a file that is no mapper of ours.
+        on_step: Called after every step with the terms of the loss.
+
+    Raises:
+        GaneditError: Bad options, prompts or files, or the training diverged.
+    """
+    config.validate()
+    check_target(config.out, ours=_is_mapper, overwrite=overwrite)
+    world = _world(config, network, clip, latents)
+    state = _initial_state(world)
+    if config.state_path.exists():
+        _restore(world, state)
+    with interruptible() as interrupted:
+        while state.step < config.steps:
+            values = _step(world, state)
+            state.step += 1
+            if not all(math.isfinite(value) for value in values.values()):
+                raise GaneditError(
+                    f"the training diverged at step {state.step}; delete {config.state_path} and"
+                    f" start anew with --lr {config.learning_rate / 2:g}"
+                )
+            if on_step is not None:
+                on_step(state.step, config.steps, values)
+            stop = interrupted()
+            if stop or state.step % max(1, round(config.state_kimg * 1000 / config.batch)) == 0:
+                _save_state(world, state)
+            if stop:
+                return MapperTrainingResult("interrupted", state.step, {})
+    figures = _measure(world, state.averaged)
+    provenance = {"latents": state.step * config.batch, "recipe": config.recipe(), **figures}
+    save_mapper(
+        config.out,
+        state.averaged,
+        prompt=", ".join(config.prompts),
+        fingerprint=network.fingerprint,
+        provenance=provenance,
+    )
+    config.state_path.unlink(missing_ok=True)
+    return MapperTrainingResult("done", state.step, figures)
+
+
+# Start
+
+
+def _world(
+    config: MapperTrainingConfig, network: Network, clip: Clip, latents: Tensor | None
+) -> _World:
+    """Draw the samples, and measure all pictures before anything changes them."""
+    generator, device = network.generator, resolve_device(config.device)
+    if generator.c_dim:
+        raise GaneditError(f"{config.network}: is conditional; mappers are for generators that"
+                           " need no label")  # fmt: skip
+    layers = range(generator.num_ws)
+    if not any(getattr(config, level) and layers[part] for level, part in _LAYERS.items()):
+        raise GaneditError(
+            f"{config.network}: has {generator.num_ws} latents, none of them in the levels that are"
+            " left; leave out one of --no-coarse and --no-medium"
+        )
+    prompts = [parse_prompt(prompt) for prompt in config.prompts]
+    target = encode_prompts(clip, prompts, neutral=config.neutral)
+    read = _reader(config, device)
+    samples = _measured(config, generator, clip, target, read, _samples(config, generator))
+    identity = _identity(config, read, samples)
+    spread = float(samples.scores.std(correction=0).clamp_min(_SMALLEST_SPREAD))
+    best = float(samples.scores.max())
+    if latents is not None:
+        ws = latents.to(generator.w_avg)
+        samples = _measured(config, generator, clip, target, read, ws)
+    held = min(_HELD_OUT, len(samples.ws) // 8)
+    train = samples.rows(slice(0, len(samples.ws) - held))
+    held_out = samples.rows(slice(-held, None)) if held else train
+    return _World(
+        config=config,
+        generator=generator,
+        clip=clip,
+        target=target,
+        identity=identity,
+        train=train,
+        held_out=held_out,
+        spread=spread,
+        best=best,
+        measure=torch.linalg.pinv(_directions(generator)),
+        mapped=map_samples(generator),
+    )
+
+
+_LAYERS = {"coarse": slice(0, 4), "medium": slice(4, 8), "fine": slice(8, None)}
+
+
+def _initial_state(world: _World) -> _State:
+    """Build the mapper from the seed, so that it changes nothing yet, and its optimiser."""
+    config, generator = world.config, world.generator
+    sizes = {"num_ws": generator.num_ws, "w_dim": generator.w_dim}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        mapper: Mapper
+        if config.kind == "single":
+            mapper = SingleMapper(**sizes, shaped=True)
+        else:
+            mapper = LevelsMapper(**sizes, levels=config.levels, shaped=True)
+    mapper.get_buffer("basis").copy_(_directions(generator))
+    for name, parameter in mapper.named_parameters():
+        if name.endswith(_LAST):
+            nn.init.zeros_(parameter)
+    mapper.to(generator.w_avg.device)
+    averaged = copy.deepcopy(mapper).eval().requires_grad_(False)
+    optimizer = torch.optim.Adam(mapper.parameters(), lr=config.learning_rate, betas=_BETAS)
+    return _State(mapper, averaged, optimizer)
+
+
+_LAST = "mapping.4.weight"
+
+
+@torch.no_grad()
+def _samples(config: MapperTrainingConfig, generator: Generator) -> Tensor:
+    """Return latents of the generator, half of them mixed, most of them moved away."""
+    stream = torch.Generator().manual_seed(config.seed)
+    count, device = config.samples, generator.w_avg.device
+    z = torch.randn(2 * count, generator.z_dim, generator=stream).to(device)
+    first, second = generator.map(z).chunk(2)
+    # A cut beyond the last layer mixes nothing.
+    cut = torch.randint(1, 2 * generator.num_ws, (count, 1, 1), generator=stream).to(device)
+    layer = torch.arange(generator.num_ws, device=device)[:, None]
+    ws = torch.where(layer < cut, first, second)
+    amount = config.spread * torch.rand(count, 1, 1, generator=stream)
+    away = amount * torch.randn(ws.shape, generator=stream)
+    return ws + away.to(device) * map_samples(generator).std(dim=0)
+
+
+@torch.no_grad()
+def _measured(
+    config: MapperTrainingConfig,
+    generator: Generator,
+    clip: Clip,
+    target: TextTarget,
+    read: Callable[[Tensor], Tensor],
+    ws: Tensor,
+) -> _Pool:
+    """Draw latents and note what their pictures are like."""
+    scores, readings = [], []
+    for some in ws.split(max(8, config.batch)):
+        with _autocast(config, ws.device):
+            images = generator.synthesize(some).float()
+            seen = clip.encode_images(images).float()
+        scores.append(_score(target, seen))
+        readings.append(read(images))
+    return _Pool(ws, torch.cat(scores), torch.cat(readings))
+
+
+def _directions(generator: Generator) -> Tensor:
+    """Return the ways in which w varies, each as long as its standard deviation, [w_dim, w_dim].
+
+    Where mapped latents hardly vary, no picture was ever learned from: there lie the changes that
+    please a CLIP and show nothing.
+    """
+    variances, directions = torch.linalg.eigh(torch.cov(map_samples(generator).mT))
+    return variances.clamp_min(0).sqrt()[:, None] * directions.mT
+
+
+def _score(target: TextTarget, seen: Tensor) -> Tensor:
+    """Return how well pictures fit the prompts, or how far they are on the way to them, [N]."""
+    return target.score(seen) if target.neutral is None else seen @ target.direction
+
+
+def _autocast(config: MapperTrainingConfig, device: torch.device) -> AbstractContextManager[Any]:
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.dtype == "bfloat16")
+
+
+# Identity
+
+
+def _reader(config: MapperTrainingConfig, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Return what reads off pictures who they show.
+
+    Raises:
+        GaneditError: ArcFace's weights are asked for and not on this machine, or damaged.
+    """
+    if config.identity == "none":
+        return lambda images: images.new_zeros(len(images), 0)
+    if config.identity == "clay":
+        features = load_clay_features(device)
+        return lambda images: read_factors(features, images)[0]
+    arcface = find_arcface(config.identity_weights, device)
+    if arcface is None:
+        raise GaneditError(
+            "--identity arcface needs ArcFace's weights, model_ir_se50.pth of the pSp project; put"
+            f" the file at {arcface_path()}, give its path by --identity-weights FILE, or choose"
+            " --identity none"
+        )
+    return arcface
+
+
+def _identity(
+    config: MapperTrainingConfig, read: Callable[[Tensor], Tensor], samples: _Pool
+) -> _Identity:
+    """Return the distance between people that a training keeps small."""
+    if config.identity == "clay":
+        owners = _owners(samples.readings.device)
+        weights = 1 - spoken_factors(samples.readings, owners, samples.scores)[owners]
+        return _Identity(read, lambda after, before: _nearly_absolute(after - before) @ weights)
+    # Of ArcFace's directions one minus the cosine; without identity both are empty.
+    return _Identity(read, lambda after, before: (after - before).square().sum(dim=1) / 2)
+
+
+def _nearly_absolute(x: Tensor) -> Tensor:
+    """Return the absolute value, smooth around 0.
+
+    Squares would let many factors drift a little.
+    """
+    return (x.square() + _SMOOTH**2).sqrt() - _SMOOTH
+
+
+def _owners(device: torch.device) -> Tensor:
+    """Return the factor that each column of `read_factors` is of, [K]."""
+    side = 8  # any picture has the same columns
+    _, owners = read_factors(load_clay_features(device), torch.zeros(1, 3, side, side).to(device))
+    return owners
+
+
+# A step
+
+
+def _step(world: _World, state: _State) -> dict[str, float]:
+    """Train on some latents; return the terms of the loss."""
+    config = world.config
+    stream = torch.Generator().manual_seed(step_seed(config.seed, state.step))
+    rows = torch.randint(len(world.train.ws), (config.batch,), generator=stream)
+    view = View(stream, world.clip.scaling.side, shift=_SHIFT, zoom=_ZOOM, grain=_GRAIN)
+    latents = world.train.rows(rows.to(world.train.ws.device))
+    beside = _beside(world, latents, stream)
+    terms, _ = _terms(world, state.mapper, latents, beside=beside, view=view)
+    loss = torch.stack([getattr(config, f"{k}_weight") * v.mean() for k, v in terms.items()]).sum()
+    for group in state.optimizer.param_groups:
+        group["lr"] = config.learning_rate * _rate(state.step, config.steps)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(state.mapper.parameters(), _LARGEST_GRADIENT)
+    state.optimizer.step()
+    _update_average(state)
+    return {"loss": float(loss.detach())} | {k: float(v.detach().mean()) for k, v in terms.items()}
+
+
+def _beside(world: _World, latents: _Pool, stream: torch.Generator) -> _Pool:
+    """Return a new companion of each latent."""
+    which = torch.randint(len(world.mapped), (1,), generator=stream).to(latents.ws.device)
+    ws = companions(latents.ws, world.mapped[which], world.mapped.mean(dim=0))
+    return _measured(
+        world.config, world.generator, world.clip, world.target, world.identity.read, ws
+    )
+
+
+def _terms(
+    world: _World,
+    mapper: Mapper,
+    before: _Pool,
+    *,
+    beside: _Pool | None = None,
+    view: View | None = None,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Return the terms of the loss for latents, and the new pictures' scores, [N] each.
+
+    Args:
+        world: What the training reads.
+        mapper: Finds the changes.
+        before: The latents.
+        beside: A companion of each, which the same change has to edit as well.
+        view: What the CLIP is shown of the pictures; None shows them as they are.
+    """
+    change = MAPPER_STRENGTH * mapper(before.ws)
+    squares = (change @ world.measure).square().sum(dim=2).mean(dim=1)
+    if beside is not None:
+        before = before.joined(beside)
+        change = torch.cat([change, change])
+    with _autocast(world.config, change.device):
+        images = world.generator.synthesize(before.ws + change).float()
+        seen = world.clip.encode_images(images if view is None else view.of(images)).float()
+    scores = _score(world.target, seen)
+    terms = {
+        "clip": score_loss(scores, best=world.best, deviation=world.spread),
+        "identity": world.identity.distance(world.identity.read(images), before.readings),
+        "latent": squares,
+    }
+    return terms, scores
+
+
+def _rate(step: int, steps: int) -> float:
+    """Return the factor of the learning rate: a short warm-up, half a cosine down at the end."""
+    left = min(1.0, (1 - step / steps) / _RAMP_DOWN)
+    return min(1.0, (step + 1) / _WARM_UP) * (0.5 - 0.5 * math.cos(math.pi * left))
+
+
+@torch.no_grad()
+def _update_average(state: _State) -> None:
+    """Move the averaged mapper towards the trained one, faster in the first steps."""
+    keep = min(_AVERAGE_DECAY, (state.step + 1) / (state.step + 10))
+    for average, current in zip(
+        state.averaged.parameters(), state.mapper.parameters(), strict=True
+    ):
+        average.lerp_(current, 1 - keep)
+
+
+@torch.no_grad()
+def _measure(world: _World, mapper: Mapper) -> dict[str, float]:
+    """Return the mean scores before and after, and the terms of the loss, of held-out latents."""
+    held, size = world.held_out, max(8, world.config.batch)
+    terms: list[dict[str, Tensor]] = []
+    scores: list[Tensor] = []
+    for start in range(0, len(held.ws), size):
+        some, after = _terms(world, mapper, held.rows(slice(start, start + size)))
+        terms.append(some)
+        scores.append(after)
+    means = {name: torch.cat([one[name] for one in terms]).mean() for name in terms[0]}
+    figures = {"before": held.scores.mean(), "after": torch.cat(scores).mean(), **means}
+    return {name: round(float(value), 5) for name, value in figures.items()}
+
+
+# The state on disk
+
+
+_PARTS = ("mapper", "averaged", "optimizer")
+
+
+def _save_state(world: _World, state: _State) -> None:
+    content = {
+        "format": _FORMAT,
+        "recipe": world.config.recipe(),
+        "latents": _digest(world.train.ws),
+        "step": state.step,
+        **{name: getattr(state, name).state_dict() for name in _PARTS},
+    }
+    write_atomic(world.config.state_path, lambda partial: torch.save(content, partial))
+
+
+def _digest(ws: Tensor) -> str:
+    return hashlib.sha256(ws.cpu().numpy().tobytes()).hexdigest()
+
+
+def _restore(world: _World, state: _State) -> None:
+    """Put the state on disk into ``state``.
+
+    Raises:
+        GaneditError: It is none, of other options or latents, or damaged.
+    """
+    path = world.config.state_path
+    content = open_pickled(path).trusted()
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise GaneditError(f"{path}: not the state of a mapper's training; move it away")
+    changed = world.config.differences(content.get("recipe") or {})
+    if not changed and content.get("latents") != _digest(world.train.ws):
+        changed = ["other latents, or another generator"]
+    if changed:
+        raise GaneditError(
+            f"{path}: was trained with other options ({'; '.join(changed)}); give the same ones,"
+            " delete it, or choose another --out"
+        )
+    try:
+        content = load_tensors(content)
+        for name in _PARTS:
+            getattr(state, name).load_state_dict(content[name])
+        state.step = int(content["step"])
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise GaneditError(f"{path}: does not fit this training ({reason:.120})") from error
+
+
+def _is_mapper(path: Path) -> bool:
+    try:
+        contents = open_checkpoint(path).contents
+    except GaneditError:
+        return False
+    return contents.family == "ganedit" and contents.mapper is not None
