@@ -8,15 +8,16 @@ import ganedit
 from ganedit.checkpoints import load_mapper
 from ganedit.cli.edit_methods import Tools, Words, find_change  # as clip-edit calls them
 from ganedit.editing import stack
+from ganedit.editing.global_directions import default_neutral
 from ganedit.features import load_clay_features
 from ganedit.losses.clip import Prompt, encode_prompts
-from ganedit.metrics.edits import EDIT_CASES, factor_changes, pick_heads, score_edits
+from ganedit.metrics.edits import EDIT_CASES, pick_heads, score_edits
 
 
 def main(method: str, folder: str = "", cases=EDIT_CASES, count: int = 16, **settings) -> list:
     network, clip, features = ganedit.load("clay"), ganedit.load_clip(), load_clay_features()
     encoder, heads, scores = ganedit.load_encoder("clay-encoder"), {}, []
-    neutral = "a face" if method == "global" else None
+    neutral = default_neutral(clip) if method == "global" else None
     for case in cases:
         seeds = pick_heads(case, count)
         if new := [seed for seed in seeds if seed not in heads]:
@@ -26,12 +27,11 @@ def main(method: str, folder: str = "", cases=EDIT_CASES, count: int = 16, **set
             heads |= {seed: found.row(row) for row, seed in enumerate(new)}
         latent = stack([heads[seed] for seed in seeds])
         words = Words("", clip, encode_prompts(clip, [Prompt(case.prompt)], neutral=neutral))
-        file = f"{folder}/{case.prompt.replace(' ', '-')}.safetensors"
-        tools = Tools(load_mapper(file)) if folder else Tools()
+        tools = Tools(load_mapper(f"{folder}/{case.prompt}.safetensors")) if folder else Tools()
         edit = find_change(method, network, latent, words, tools, settings)
-        pair = latent, ganedit.apply_change(latent, edit.change)
-        before, after = (torch.cat(list(ganedit.synthesize(network, one))) for one in pair)
-        scores.append(score := score_edits(case, factor_changes(features, before, after)))
+        edited = ganedit.apply_change(latent, edit.change)
+        before, after = (torch.cat([*ganedit.synthesize(network, x)]) for x in (latent, edited))
+        scores.append(score := score_edits(case, features, before, after))
         print(f"| {case.prompt} | {score.right:.0%} | {score.others:.3f} | {edit.seconds:.2f} |")
     return scores
 

@@ -24,6 +24,8 @@ def resolve_device(device: str = "auto") -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         resolved = torch.device(device)
+        if resolved.type not in ("cpu", "cuda", "mps"):
+            raise ValueError(f"{device}: nothing can be computed there")
         torch.empty(1, device=resolved)
     except (RuntimeError, AssertionError, ValueError) as error:
         raise GaneditError(

@@ -4,7 +4,7 @@ from ganedit.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from ganedit.checkpoints.convert import Conversion, convert
 from ganedit.checkpoints.describe import describe
 from ganedit.checkpoints.labels import class_label, label_batch
-from ganedit.checkpoints.native import save_encoder, save_mapper, save_network
+from ganedit.checkpoints.native import PROMPT_JOINT, save_encoder, save_mapper, save_network
 from ganedit.checkpoints.networks import (
     LoadedEncoder,
     LoadedMapper,
@@ -27,6 +27,7 @@ from ganedit.checkpoints.tuning import (
 )
 
 __all__ = [
+    "PROMPT_JOINT",
     "Checkpoint",
     "Conversion",
     "LoadedEncoder",

@@ -44,6 +44,9 @@ from ganedit.io.stored import (
     shown,
 )
 
+PROMPT_JOINT = " + "
+"""Between the prompts of a mapper for several."""
+
 FORMAT = "ganedit-network"
 VERSION = 1
 
@@ -157,6 +160,8 @@ def save_mapper(
         "provenance": dict(provenance),
     }
     tensors = {key: value.half() for key, value in _prefixed("mapper.", mapper).items()}
+    if not all(bool(value.isfinite().all()) for value in tensors.values()):
+        raise GaneditError(f"{path}: not written, the mapper's weights are beyond half precision")
     _write(path, header, tensors)
 
 

@@ -106,7 +106,7 @@ def adapt(
     projected there becomes a sketch. FILE.png shows pictures before and after; FILE.state.pt holds
     what a stopped training goes on from: give the same command again.
 
-    Example: ganedit adapt --source "a head" --target "a bald head with glasses" --out b.safetensors
+    Example: ganedit adapt --source "a head" --target "a head with glasses" --out g.safetensors
     """
     options = dict(locals())
     config = _config(options)

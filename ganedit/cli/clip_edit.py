@@ -83,6 +83,14 @@ def clip_edit(
             " optimize, and for global, where 'a face' is the default.",
         ),
     ] = None,
+    templates: Annotated[
+        bool,
+        typer.Option(
+            "--templates",
+            help="Put every text into seven sentences, such as 'a photo of ...', and take the mean:"
+            " steadier with large CLIPs.",
+        ),
+    ] = False,
     method: Annotated[
         Literal["optimize", "global", "mapper"],
         typer.Option(
@@ -102,6 +110,13 @@ def clip_edit(
             " five from -1 to 1, is drawn as a strip; its last is the result.",
         ),
     ] = "1",
+    recipe: Annotated[
+        Literal["ganedit", "styleclip"],
+        typer.Option(
+            help="For optimize: ganedit's, which a small CLIP cannot fool; or StyleCLIP's own, for"
+            " large ones: 300 steps of Adam on the numbers themselves."
+        ),
+    ] = "ganedit",
     space: Annotated[
         Literal["w+", "s"],
         typer.Option(
@@ -125,19 +140,28 @@ def clip_edit(
         ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, max=100_000, help="For optimize: steps; by default 60.")
+        int | None,
+        typer.Option(
+            min=1, max=100_000, help="For optimize: steps; by default 60, or the recipe's."
+        ),
     ] = None,
     lr: Annotated[
         float | None,
-        _number("--lr", "For optimize: learning rate; by default 0.1.", low=1e-6, high=100),
+        _number("--lr", "For optimize: largest learning rate; by default 0.1.", low=1e-6, high=100),
     ] = None,
     latent_weight: Annotated[
         float | None,
-        _number("--latent-weight", "For optimize: weight of staying near; by default 0.01."),
+        _number(
+            "--latent-weight",
+            "For optimize: weight of staying near; by default 0.01, or the recipe's.",
+        ),
     ] = None,
     identity_weight: Annotated[
         float | None,
-        _number("--identity-weight", "For optimize: weight of what should stay; by default 0.7."),
+        _number(
+            "--identity-weight",
+            "For optimize: weight of what should stay; by default 0.7, or the recipe's.",
+        ),
     ] = None,
     identity_weights: Annotated[
         str | None,
@@ -237,7 +261,10 @@ def _open_heads(arguments: Mapping[str, Any]) -> Heads:
             raise typer.BadParameter(f"--seed is for no LATENT; edit both by naming {seed}, too")
         for source in sources:
             _refuse_photo(source)
-        given = {"network": network, "device": device, "class_index": arguments["class_index"]}
+        # A global direction is measured for the class, which latent files do not tell.
+        files = arguments["method"] == "global" and all(Path(one).is_file() for one in sources)
+        index = None if files else arguments["class_index"]
+        given = {"network": network, "device": device, "class_index": index}
         model, opened = open_latents(sources, truncation_psi=psi, **given)
         owners = [
             source for source, one in zip(sources, opened, strict=True) for _ in range(len(one))
@@ -298,7 +325,8 @@ def _settings(arguments: Mapping[str, Any], model: "Network") -> dict[str, Any]:
     if arguments["method"] == "global":
         return {key: arguments[key] for key in ("alpha", "beta") if arguments[key] is not None}
     settings = {
-        key: arguments[key] for key in ("space", "steps", "latent_weight", "identity_weight")
+        key: arguments[key]
+        for key in ("recipe", "space", "steps", "latent_weight", "identity_weight")
     }
     settings["learning_rate"] = arguments["lr"]
     if arguments["layers"] is not None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = {
     "optimize": (
+        "recipe",
         "space",
         "layers",
         "mask",
@@ -130,7 +131,8 @@ def open_words(model: "Network", arguments: Mapping[str, Any], tools: Tools) -> 
         GaneditError: A prompt is empty or cannot be read, or there is no CLIP, which only the
             mapper can do without.
     """
-    from ganedit.losses.clip import Prompt, parse_prompt
+    from ganedit.checkpoints import PROMPT_JOINT
+    from ganedit.losses.clip import parse_prompt
 
     prompts = [parse_prompt(prompt) for prompt in arguments["prompt"] or []]
     mapped = arguments["method"] == "mapper"
@@ -138,8 +140,10 @@ def open_words(model: "Network", arguments: Mapping[str, Any], tools: Tools) -> 
     try:
         clip = _open_clip(model, arguments)
         if prompts or not mapped:
-            return _read_words(clip, prompts, _neutral(clip, arguments))
-        return _read_words(clip, [Prompt(trained)] if trained else [], None)
+            neutral = _neutral(clip, arguments)
+            return _read_words(clip, prompts, neutral, templates=arguments["templates"])
+        told = [parse_prompt(text) for text in trained.split(PROMPT_JOINT)] if trained else []
+        return _read_words(clip, told, None, templates=arguments["templates"])
     except GaneditError as error:
         if not mapped or prompts:
             raise
@@ -167,13 +171,19 @@ def _neutral(clip: "Clip", arguments: Mapping[str, Any]) -> str | None:
     return default_neutral(clip) if wanted else given
 
 
-def _read_words(clip: "Clip", prompts: "Sequence[Prompt]", neutral: str | None) -> Words:
+def _read_words(
+    clip: "Clip", prompts: "Sequence[Prompt]", neutral: str | None, *, templates: bool
+) -> Words:
+    from ganedit.features.clip import PHOTO_TEMPLATES
     from ganedit.losses.clip import encode_prompts
 
+    sentences = PHOTO_TEMPLATES if templates else ("{}",)
     texts = [prompt.text for prompt in prompts] + ([] if neutral is None else [neutral])
     for line in clip.remarks(texts):
         console.warn(line)
-    target = encode_prompts(clip, prompts, neutral=neutral) if prompts else None
+    target = None
+    if prompts:
+        target = encode_prompts(clip, prompts, neutral=neutral, templates=sentences)
     shown = [one.text if one.weight == 1 else f"{one.text}:{one.weight:g}" for one in prompts]
     return Words(_caption(", ".join(shown)), clip, target)
 
@@ -262,7 +272,7 @@ def _optimise(
 ) -> Found:
     """Return the edit by optimisation, of as many latents at a time as the memory holds."""
     from ganedit.cli.photos import batch_size
-    from ganedit.editing.clip_edit import measure_prompt, optimize_edit
+    from ganedit.editing.clip_edit import count_companions, measure_prompt, optimize_edit
 
     clip, target = words.clip, words.target
     assert clip is not None
@@ -273,6 +283,8 @@ def _optimise(
     spent = time.perf_counter() - start
     identity = _identity(features, tools.arcface, scale)
     size = batch_size(model.generator.img_resolution, model.generator.w_avg.device)
+    recipe = settings.get("recipe", "ganedit")
+    size = max(1, size // (1 + count_companions(model.generator, recipe)))
     firsts = range(0, len(latent), size)
     found = []
     with console.progress("Editing") as show:

@@ -11,6 +11,7 @@ import typer
 
 from ganedit.cli import console
 from ganedit.cli.pasting import write_pasted
+from ganedit.errors import GaneditError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -120,9 +121,19 @@ def result_names(names: Sequence[str], strengths: Sequence[float], *, video: boo
 
 
 def draw(edit: Edit) -> "tuple[list[Tensor], list[list[Tensor]]]":
-    """Return the pictures before the edit, and those of every strength; [1, 3, R, R] each."""
+    """Return the pictures before the edit, and those of every strength; [1, 3, R, R] each.
+
+    Raises:
+        GaneditError: A picture after the edit holds NaN: latents went too far, or are NaN.
+    """
     latents = [edit.heads.latent, *(edit.at(strength) for strength in edit.strengths)]
     before, *after = _render(edit.heads.model, latents)
+    for strength, pictures in zip(edit.strengths, after, strict=True):
+        if not all(bool(picture.isfinite().all()) for picture in pictures):
+            raise GaneditError(
+                f"the edit goes beyond what the generator can draw, at strength {strength:g};"
+                " nothing was written; give a smaller --strength, or edit less"
+            )
     return before, after
 
 

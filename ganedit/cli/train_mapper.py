@@ -89,7 +89,12 @@ def train_mapper(
         float,
         typer.Option(min=0.001, max=1e6, callback=finite, help="Length, in thousands of latents."),
     ] = 3.2,
-    batch: Annotated[int, typer.Option(min=1, max=4096, help="Latents a step.")] = 8,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=4096, help="Latents a step; by default 8, beyond 256 pixels a side 2."
+        ),
+    ] = None,
     seed: SeedOption = 0,
     lr: Annotated[
         float,
@@ -153,6 +158,11 @@ def _train(options: dict[str, Any]) -> None:
         network, (latent,) = open_latents(
             [str(latents)], network=name, device=device, truncation_psi=1.0
         )
+        if latent.offsets is not None:
+            raise GaneditError(
+                f"{latents}: was edited in style space, which a mapper does not see; give the"
+                " latents before that edit"
+            )
         rows = latent.ws
     clip = open_clip_model(
         options["clip"],
@@ -162,6 +172,8 @@ def _train(options: dict[str, Any]) -> None:
         preprocess=options["clip_preprocess"],
         device=device,
     )
+    if options["batch"] is None:
+        options["batch"] = 8 if network.generator.img_resolution <= 256 else 2
     config = _config({**options, "clip": clip.name}, network)
     for line in clip.remarks(
         [*_texts(config.prompts), *([config.neutral] if config.neutral else [])]

@@ -19,9 +19,9 @@ several times between prompts, so that one set of weights serves all.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -35,26 +35,16 @@ from ganedit.errors import GaneditError
 from ganedit.features.clay import ClayFeatures
 from ganedit.features.clip import Clip
 from ganedit.generators.base import Generator, Noise
-from ganedit.generators.statistics import SAMPLES, companions, map_samples
+from ganedit.generators.statistics import SAMPLES, companions_of, map_samples, principal_axes
 from ganedit.io.latents import Latent
-from ganedit.losses.clip import TextTarget, View, directional_loss, score_loss
+from ganedit.losses.clip import TextTarget, View, clip_loss, directional_loss, score_loss
 from ganedit.losses.identity import IdentityLoss, read_factors, spoken_factors
 from ganedit.progress import OnStep
 
-STEPS = 60
-LEARNING_RATE = 0.1
-LATENT_WEIGHT = 0.01
-IDENTITY_WEIGHT = 0.7
 KEEP_WEIGHT = 100.0
 
 _LARGEST_WITH_THREE = 256
-_WARM_UP = 0.08
-_RAMP_DOWN = 0.5
 _BETAS = (0.9, 0.99)
-_TINY = 1e-12
-_SHIFT = 0.03  # of the picture's side
-_ZOOM = 0.05
-_GRAIN = 0.02  # noise on pictures in [-1, 1]
 _MOST_SAMPLES = 512
 _FEWEST_SAMPLES = 16
 _SAMPLED_PIXELS = _MOST_SAMPLES * 64**2
@@ -93,6 +83,44 @@ class PromptScale:
     best: float
     told: dict[str, float]
 
+    @property
+    def enough(self) -> float:
+        """A deviation beyond the best: an edit has to go further than a sample by chance."""
+        return self.best + self.deviation
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a latent is optimised, where a call does not say otherwise.
+
+    Attributes:
+        steps: Of Adam.
+        learning_rate: Its largest, in the units of what moves.
+        warm_up: Share of the steps until then.
+        ramp_down: Share of the steps at the end in which it falls to 0.
+        latent_weight: Weight of the squared distance to the start.
+        identity_weight: Weight of the identity loss.
+        plain: Whether the numbers of the latents move, CLIP sees the pictures as they are, and
+            nothing is measured before or tried on companions.
+    """
+
+    steps: int
+    learning_rate: float
+    warm_up: float
+    ramp_down: float
+    latent_weight: float
+    identity_weight: float
+    plain: bool = False
+
+
+RECIPES = {
+    "ganedit": Recipe(60, 0.1, 0.08, 0.5, latent_weight=0.01, identity_weight=0.7),
+    # Section 4 of the paper, and its code's settings.
+    "styleclip": Recipe(
+        300, 0.1, 0.05, 0.25, latent_weight=0.008, identity_weight=0.005, plain=True
+    ),
+}
+
 
 def optimize_edit(
     network: Network,
@@ -100,11 +128,12 @@ def optimize_edit(
     clip: Clip,
     target: TextTarget,
     *,
+    recipe: Literal["ganedit", "styleclip"] = "ganedit",
     space: Literal["w+", "s"] = "w+",
-    steps: int = STEPS,
-    learning_rate: float = LEARNING_RATE,
-    latent_weight: float = LATENT_WEIGHT,
-    identity_weight: float = IDENTITY_WEIGHT,
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    latent_weight: float | None = None,
+    identity_weight: float | None = None,
     identity: IdentityLoss | None = None,
     layers: Sequence[int] | None = None,
     keep: Tensor | None = None,
@@ -124,11 +153,14 @@ def optimize_edit(
         clip: Judges the pictures.
         target: What they should show. With a neutral prompt, StyleGAN-NADA's directional loss
             counts beside the score, which is then that of the way from the neutral prompt.
+        recipe: ``ganedit`` is what this module's first lines describe; ``styleclip`` the paper's
+            code, without all of that: for a large CLIP, which is harder to fool.
         space: ``w+`` changes the latents, ``s`` the styles of the layers.
-        steps: At least 1.
-        learning_rate: Of Adam, in standard deviations of latents or styles, before its ramps.
-        latent_weight: Weight of the squared distance to the start, in squared deviations. All
-            weights are relative to one deviation of the prompt's score.
+        steps: At least 1; None is the recipe's, as for the next three.
+        learning_rate: Of Adam before its ramps, in standard deviations of latents or styles; in
+            ``styleclip`` in their own numbers.
+        latent_weight: Weight of the squared distance to the start, in the same units. All weights
+            are relative to one deviation of the prompt's score, in ``styleclip`` to its cosine.
         identity_weight: Weight of ``identity``.
         identity: How far pictures are from those before the edit: `ClayIdentity`, or a partial
             `identity_loss` with ArcFace. None leaves it out.
@@ -137,65 +169,92 @@ def optimize_edit(
         keep: Where pictures should stay as they are, [N or 1, 1, R, R]: 1 stays, 0 is free.
         keep_weight: Weight of the mean squared difference there.
         companions: Other heads on which a row's change is tried at each step; time and memory grow
-            with them. None is 3, and 1 for pictures of more than 256 pixels a side; 0 is none, as
-            StyleCLIP.
-        scale: From `measure_prompt`, which is asked when None is given.
+            with them. None is 3, and 1 for pictures of more than 256 pixels a side, and 0 in
+            ``styleclip``.
+        scale: From `measure_prompt`, which is asked when None is given; ``styleclip`` needs none.
         on_step: Called after each step with ``loss`` [N].
 
     Raises:
         GaneditError: The latent belongs to another generator, or values are not finite.
     """
-    _check(network, clip, space=space, steps=steps, layers=layers)
+    chosen = _settings(
+        RECIPES[recipe],
+        steps=steps,
+        learning_rate=learning_rate,
+        latent_weight=latent_weight,
+        identity_weight=identity_weight,
+    )
+    _check(network, clip, space=space, steps=chosen.steps, layers=layers)
     started = time.monotonic()
     generator = network.generator
     device = generator.w_avg.device
     start = torch.cat(list(synthesize(network, latent))).to(device)
     if keep is not None:
         keep = _read_keep(keep, start)
-    if scale is None:
+    if scale is None and not chosen.plain:
         scale = measure_prompt(network, clip, target)
     build = _Latents if space == "w+" else _Styles
-    moved: _Moved = build(generator, latent, layers)
+    moved: _Moved = build(generator, latent, layers, plain=chosen.plain)
     # Adam works on each number alone, so a row never sees the others.
-    optimizer = torch.optim.Adam(moved.variables, lr=learning_rate, betas=_BETAS)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_pace, steps=steps))
-    if companions is None:
-        companions = 3 if generator.img_resolution <= _LARGEST_WITH_THREE else 1
-    others = _Companions(generator, latent, companions)
+    optimizer = torch.optim.Adam(moved.variables, lr=chosen.learning_rate, betas=_BETAS)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_pace, recipe=chosen))
+    others = _Companions(
+        generator, latent, count_companions(generator, recipe) if companions is None else companions
+    )
     random = torch.Generator().manual_seed(0)  # one draw a step for all rows: none sees the others
     history = []
-    for step in range(steps):
+    for step in range(chosen.steps):
         heads = others.draw(random)
-        view = View(random, clip.scaling.side, shift=_SHIFT, zoom=_ZOOM, grain=_GRAIN)
         images = others.render(heads, moved)
-        with torch.no_grad():
-            before = torch.cat([start, others.render(heads, None)[len(start) :]])
-        loss = others.mean(_words_loss(clip, target, scale, view.of(images), view.of(before)))
+        # Without both terms nothing is compared with what was before.
+        compared = identity is not None or target.neutral is not None
+        before = others.unchanged(heads, start) if compared else images.detach()
+        seen = images, before
+        if not chosen.plain:
+            view = View(random, clip.scaling.side)
+            seen = view.of(images), view.of(before)
+        loss = others.mean(_words_loss(clip, target, None if chosen.plain else scale, *seen))
         if identity is not None:
-            loss = loss + identity_weight * others.mean(identity(images, before))
+            loss = loss + chosen.identity_weight * others.mean(identity(images, before))
         images = images[: len(start)]
         squares = [x.square().flatten(1).sum(dim=1) for x in moved.variables]
-        loss = loss + latent_weight * torch.stack(squares).sum(dim=0)
+        loss = loss + chosen.latent_weight * torch.stack(squares).sum(dim=0)
         if keep is not None:
             loss = loss + keep_weight * _kept(images, start, keep)
         gradients = torch.autograd.grad(loss.sum(), moved.variables)
         history.append(loss.detach())
-        if not all(bool(x.isfinite().all()) for x in (history[-1], *gradients)):
-            raise GaneditError(
-                f"step {step + 1} gave values that are not finite; the network is damaged, or"
-                " --lr or a weight is far too large"
-            )
+        _check_finite([history[-1], *gradients], step=step + 1)
         for variable, gradient in zip(moved.variables, gradients, strict=True):
             variable.grad = gradient
         optimizer.step()
         schedule.step()
         if on_step is not None:
-            on_step(step + 1, steps, {"loss": history[-1]})
+            on_step(step + 1, chosen.steps, {"loss": history[-1]})
     return ClipEdit(
         change=_detached(moved.added()),
         history=torch.stack(history).cpu(),
         seconds=time.monotonic() - started,
     )
+
+
+def _settings(recipe: Recipe, **given: Any) -> Recipe:
+    """Return a recipe with what a call says of it."""
+    return replace(recipe, **{name: value for name, value in given.items() if value is not None})
+
+
+def _check_finite(values: Sequence[Tensor], *, step: int) -> None:
+    if not all(bool(x.isfinite().all()) for x in values):
+        raise GaneditError(
+            f"step {step} gave values that are not finite; the network is damaged, or --lr or a"
+            " weight is far too large"
+        )
+
+
+def count_companions(generator: Generator, recipe: str) -> int:
+    """Return how many companions a row has where a call does not say it."""
+    if RECIPES[recipe].plain:
+        return 0
+    return 3 if generator.img_resolution <= _LARGEST_WITH_THREE else 1
 
 
 @torch.no_grad()
@@ -224,7 +283,7 @@ def measure_prompt(
     scores, readings, owners = [], [], None
     for w in _samples(generator)[:count].split(max(1, _PIXELS_AT_ONCE // side**2)):
         images = generator.synthesize(w[:, None].expand(-1, generator.num_ws, -1))
-        scores.append(_score(target, clip.encode_images(images)))
+        scores.append(target.fit(clip.encode_images(images)))
         if features is not None:
             read, owners = read_factors(features, images)
             readings.append(read)
@@ -242,17 +301,16 @@ def measure_prompt(
     return PromptScale(deviation, best, dict(zip(names, told.tolist(), strict=True)))
 
 
-def _score(target: TextTarget, pictures: Tensor) -> Tensor:
-    """Return how well pictures [N, D] fit, [N]: along the way from a neutral prompt if there is."""
-    return target.score(pictures) if target.neutral is None else pictures @ target.direction
-
-
 def _words_loss(
-    clip: Clip, target: TextTarget, scale: PromptScale, images: Tensor, before: Tensor
+    clip: Clip, target: TextTarget, scale: PromptScale | None, images: Tensor, before: Tensor
 ) -> Tensor:
-    """Return CLIP's loss of pictures [M, 3, R, R], [M], in deviations of the score."""
+    """Return CLIP's loss of pictures [M, 3, R, R], [M]; with a scale in deviations of the score."""
     after = clip.encode_images(images)
-    loss = score_loss(_score(target, after), best=scale.best, deviation=scale.deviation)
+    if scale is None and target.neutral is None:
+        return clip_loss(after, target)
+    loss = after.new_zeros(len(after))
+    if scale is not None:
+        loss = score_loss(target.fit(after), enough=scale.enough, deviation=scale.deviation)
     if target.neutral is None:
         return loss
     with torch.no_grad():
@@ -277,29 +335,50 @@ class _Moved(Protocol):
 
 
 class _Latents:
-    """A change of W+ in principal components of W: one for all layers, and one for each."""
+    """A change of W+ in principal components of W: one for all layers, and one for each.
 
-    def __init__(self, generator: Generator, latent: Latent, layers: Sequence[int] | None) -> None:
+    ``plain`` is one for each, in the numbers of the latents.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        latent: Latent,
+        layers: Sequence[int] | None,
+        *,
+        plain: bool,
+    ) -> None:
         device = generator.w_avg.device
-        self._root = _root(_samples(generator))
+        self._axes = None if plain else principal_axes(_samples(generator))
         count, num_ws, w_dim = latent.ws.shape
         self._free = torch.zeros(num_ws, 1, device=device)
         self._free[list(range(num_ws) if layers is None else layers)] = 1
-        shapes = ((count, 1, w_dim), (count, num_ws, w_dim))
+        shapes = [(count, num_ws, w_dim)] if plain else [(count, 1, w_dim), (count, num_ws, w_dim)]
         self.variables = [torch.zeros(s, device=device, requires_grad=True) for s in shapes]
 
     def added(self) -> Change:
-        shared, own = self.variables
-        return Change(ws=((shared + own) @ self._root.mT) * self._free)
+        change = sum(self.variables[1:], self.variables[0])
+        if self._axes is not None:
+            change = change @ self._axes
+        return Change(ws=change * self._free)
 
 
 class _Styles:
-    """A change of styles in units of their standard deviations."""
+    """A change of styles in units of their standard deviations; ``plain`` in their numbers."""
 
-    def __init__(self, generator: Generator, latent: Latent, layers: Sequence[int] | None) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        latent: Latent,
+        layers: Sequence[int] | None,
+        *,
+        plain: bool,
+    ) -> None:
         ws = _samples(generator)[:_STYLE_SAMPLES, None].expand(-1, generator.num_ws, -1)
         with torch.no_grad():
             self._deviations = [x.std(dim=0) for x in generator.styles(ws)]
+        if plain:
+            self._deviations = [torch.ones_like(x) for x in self._deviations]
         free = [layers is None or layer.layer in layers for layer in generator.style_layers]
         self._where = [index for index, chosen in enumerate(free) if chosen]
         self._count = len(latent)
@@ -341,7 +420,7 @@ class _Companions:
         """Return latents of the rows and then of new companions, [N + N * count, num_ws, w_dim]."""
         which = torch.randint(len(self._samples), (self._count,), generator=random)
         samples = self._samples[which.to(self._samples.device)]
-        return torch.cat([self._ws, companions(self._ws, samples, self._centre)])
+        return torch.cat([self._ws, companions_of(self._ws, samples, self._centre)])
 
     def render(self, ws: Tensor, moved: _Moved | None) -> Tensor:
         """Return the pictures of what `draw` gave, [N + N * count, 3, R, R], changed or not."""
@@ -357,6 +436,13 @@ class _Companions:
             ws, noise=self._noise, offsets=offsets and [self._each(x) for x in offsets]
         )
 
+    @torch.no_grad()
+    def unchanged(self, ws: Tensor, start: Tensor) -> Tensor:
+        """Return the pictures of what `draw` gave before any change; ``start`` are the rows'."""
+        if not self._count:
+            return start
+        return torch.cat([start, self.render(ws, None)[len(start) :]])
+
     def mean(self, loss: Tensor) -> Tensor:
         """Return the loss of each row and the mean of its companions', added, [N]."""
         own, beside = loss.split([len(self._ws), len(loss) - len(self._ws)])
@@ -367,9 +453,10 @@ class _Companions:
         return torch.cat([rows, rows.repeat_interleave(self._count, dim=0)])
 
 
-def _pace(step: int, steps: int) -> float:
-    """Return the factor of the learning rate: short warm-up, ramp to 0 over the last half."""
-    return min(1, (step + 1) / (_WARM_UP * steps), (1 - step / steps) / _RAMP_DOWN)
+def _pace(step: int, *, recipe: Recipe) -> float:
+    """Return the factor of the learning rate: warm-up, and a ramp to 0 at the end."""
+    up = (step + 1) / (recipe.warm_up * recipe.steps)
+    return min(1, up, (1 - step / recipe.steps) / recipe.ramp_down)
 
 
 def _detached(change: Change) -> Change:
@@ -387,13 +474,6 @@ def _samples(generator: Generator) -> Tensor:
     device = generator.w_avg.device
     classes = torch.arange(SAMPLES, device=device) % generator.c_dim
     return map_samples(generator, F.one_hot(classes, generator.c_dim).float())
-
-
-def _root(w: Tensor) -> Tensor:
-    """Return a matrix [w_dim, w_dim] that gives standard normal numbers the covariance of w."""
-    centred = (w - w.mean(dim=0)).double()
-    values, vectors = torch.linalg.eigh(centred.mT @ centred / len(w))
-    return (vectors * values.clamp_min(0).sqrt()).to(w.dtype)
 
 
 def _read_keep(keep: Tensor, start: Tensor) -> Tensor:

@@ -132,7 +132,8 @@ def find_relevance(
 ) -> StyleRelevance:
     """Return what the channels do: as it was measured before, embedded or kept, or measured now.
 
-    What is measured is kept in ``folder``, also when it is interrupted: the next call goes on.
+    What is measured is kept in ``folder``, also when it is interrupted: the next call goes on. A
+    generator that was tuned to a photo is taken for the one that it was: its channels do the same.
     A kept file that is damaged, or says that it is of something else, is measured again.
 
     Args:
@@ -156,7 +157,9 @@ def find_relevance(
     known = _read(plan, path)
     if known is not None and known.complete:
         return _finished(plan, known)
-    keep = _keeper(plan, path, on_trouble)
+    # Its fingerprint is that of the generator before: nothing of it may be kept under that name.
+    tuned = "tuning" in network.metadata
+    keep = None if tuned else _keeper(plan, path, on_trouble)
     measured = _measure(plan, known, keep=keep, on_step=on_step)
     return _finished(plan, measured)
 
@@ -432,6 +435,8 @@ def _checked(plan: _Plan, *, std: Tensor, effects: Tensor, sizes: Tensor) -> _Me
         and sizes.shape == (len(effects),)
         and (len(effects) == plan.channels if whole else len(effects) in ends)
         and all(bool(tensor.isfinite().all()) for tensor in (std, effects, sizes))
+        and all(bool((tensor >= 0).all()) for tensor in (std, sizes))
+        and effects.shape[1] == plan.clip.encode_texts([]).shape[1]
     )
     if not good:
         raise ValueError("not a measurement of these channels")

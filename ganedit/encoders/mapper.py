@@ -46,13 +46,13 @@ class Perceptron(nn.Module):
             }
         )
 
-    def forward(self, ws: Tensor) -> Tensor:
+    def forward(self, ws: Tensor, *, axis: int = 1) -> Tensor:
         """Return [N, L, w_dim] for the latents of some layers, [N, L, w_dim].
 
-        As in the official code, each number is divided by its root mean square over the layers,
-        not over the latent.
+        Each number is divided by the root mean square over ``axis``: 1 is the layers, as in the
+        official code, 2 the latent, as in the paper.
         """
-        x = ws * (ws.square().mean(dim=1, keepdim=True) + _TINY).rsqrt()
+        x = ws * (ws.square().mean(dim=axis, keepdim=True) + _TINY).rsqrt()
         x = x.flatten(0, 1)  # [N*L, w_dim]
         for layer in self.mapping.values():
             x = layer(x)
@@ -63,6 +63,7 @@ class LevelsMapper(nn.Module):
     """A perceptron a level; levels without one stay as they are."""
 
     basis: Tensor | None
+    centre: Tensor | None
 
     def __init__(
         self, *, num_ws: int, w_dim: int, levels: Sequence[str] = LEVELS, shaped: bool = False
@@ -73,8 +74,10 @@ class LevelsMapper(nn.Module):
             num_ws: Latents of the generator.
             w_dim: Length of a latent.
             levels: Those of `LEVELS` that change, at least one.
-            shaped: Whether what the perceptrons find are coordinates in a ``basis`` of the changes,
-                which training sets; the official mappers have none.
+            shaped: Whether the perceptrons see latents relative to a ``centre``, each normalised by
+                itself, and find coordinates in a ``basis`` of the changes; training sets both. The
+                official mappers have neither, and normalise over layers, after which all samples
+                of W look alike but for signs.
         """
         super().__init__()
         if not levels or any(level not in LEVELS for level in levels):
@@ -93,6 +96,7 @@ class LevelsMapper(nn.Module):
         for level in self.levels:
             setattr(self, _NAMES[level], Perceptron(w_dim))
         self.register_buffer("basis", torch.eye(w_dim) if shaped else None)
+        self.register_buffer("centre", torch.zeros(w_dim) if shaped else None)
 
     def forward(self, ws: Tensor) -> Tensor:
         """Return the change, to be multiplied by `MAPPER_STRENGTH`, [N, num_ws, w_dim].
@@ -100,11 +104,13 @@ class LevelsMapper(nn.Module):
         Args:
             ws: Latents, [N, num_ws, w_dim].
         """
+        axis = 1 if self.centre is None else 2
+        ws = ws if self.centre is None else ws - self.centre
         parts = []
         for level in LEVELS:
             part = ws[:, _FIRST[level] : _LAST[level]]
             if level in self.levels and part.shape[1]:
-                parts.append(getattr(self, _NAMES[level])(part))
+                parts.append(getattr(self, _NAMES[level])(part, axis=axis))
             else:
                 parts.append(torch.zeros_like(part))
         found = torch.cat(parts, dim=1)
@@ -115,6 +121,7 @@ class SingleMapper(nn.Module):
     """One perceptron for all layers."""
 
     basis: Tensor | None
+    centre: Tensor | None
 
     def __init__(self, *, num_ws: int, w_dim: int, shaped: bool = False) -> None:
         """Build an untrained mapper.
@@ -132,6 +139,7 @@ class SingleMapper(nn.Module):
         self.w_dim = w_dim
         self.mapping = Perceptron(w_dim)
         self.register_buffer("basis", torch.eye(w_dim) if shaped else None)
+        self.register_buffer("centre", torch.zeros(w_dim) if shaped else None)
 
     def forward(self, ws: Tensor) -> Tensor:
         """Return the change, to be multiplied by `MAPPER_STRENGTH`, [N, num_ws, w_dim].
@@ -139,5 +147,6 @@ class SingleMapper(nn.Module):
         Args:
             ws: Latents, [N, num_ws, w_dim].
         """
-        found: Tensor = self.mapping(ws)
+        axis = 1 if self.centre is None else 2
+        found: Tensor = self.mapping(ws if self.centre is None else ws - self.centre, axis=axis)
         return found if self.basis is None else found @ self.basis

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from ftfy import fix_encoding
 from torch import Tensor, nn
 
 from ganedit.errors import GaneditError
@@ -153,6 +154,9 @@ class Clip(nn.Module):
         lines = []
         for text in texts:
             shown = text if len(text) <= 40 else f"{text[:40]}..."
+            repaired = fix_encoding(text)
+            if repaired != text:
+                lines.append(f"{shown!r}: mis-encoded, read as {repaired[:40]!r}")
             unknown = [] if self.vocabulary is None else self._unknown(text)
             if unknown:
                 listed = ", ".join(repr(word) for word in dict.fromkeys(unknown))

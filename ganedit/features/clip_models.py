@@ -55,7 +55,7 @@ def load_clip(
     """
     if name == CLAY_CLIP:
         return load_clay_clip(preprocess=preprocess, device=device)
-    if name.endswith(".safetensors") or Path(name).is_file():
+    if name.endswith(".safetensors") or _is_file(Path(name)):
         return load_clay_clip(_existing(name), preprocess=preprocess, device=device)
     model, _, tag = name.partition(":")
     config = _config(model)
@@ -140,10 +140,17 @@ def _nearest(name: str, known: list[str]) -> str:
 # Files
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no system takes
+        return False
+
+
 def _existing(path: str | Path) -> Path:
     path = Path(path)
-    if not path.is_file():
-        raise GaneditError(f"{path}: no such file; --clip takes a name, or a CLIP's file")
+    if not _is_file(path):
+        raise GaneditError(f"{path!s:.200}: no such file; --clip takes a name, or a CLIP's file")
     return path
 
 

@@ -32,7 +32,19 @@ def spread(w: Tensor) -> float:
     return float((w - w.mean(dim=0)).square().sum(dim=1).mean().sqrt())
 
 
-def companions(ws: Tensor, samples: Tensor, centre: Tensor) -> Tensor:
+@torch.no_grad()
+def principal_axes(w: Tensor) -> Tensor:
+    """Return the ways in which w [N, w_dim] varies, each as long as its standard deviation.
+
+    Returns:
+        [w_dim, w_dim]: standard normal rows times it have the covariance of w.
+    """
+    centred = (w - w.mean(dim=0)).cpu().double()  # not all devices have doubles
+    variances, directions = torch.linalg.eigh(centred.mT @ centred / len(w))
+    return (variances.clamp_min(0).sqrt()[:, None] * directions.mT).to(w)
+
+
+def companions_of(ws: Tensor, samples: Tensor, centre: Tensor) -> Tensor:
     """Return latents between each latent and each sample, [N * C, num_ws, w_dim].
 
     A change that does what it should to a latent and to its companions is no trick on one picture.

@@ -21,6 +21,7 @@ MAX_BYTES = 2**29  # a thousand FFHQ latents are 37 MB; noise maps of one are 22
 
 _FORMAT = "ganedit-latent"
 _VERSION = 1
+_VERSION_WITH_OFFSETS = 2  # older programs must not draw such a latent without them
 _LARGEST_SIDE = 10**5  # of a photo, in pixels
 _FARTHEST = 10.0**6  # a corner from the photo's, in pixels
 _SEPARATORS = "/\\:" if os.name == "nt" else "/\\"
@@ -164,7 +165,7 @@ def save_latent(path: Path | str, latent: Latent) -> None:
     refuse_large(path, 4 * sum(tensor.numel() for tensor in numbers))
     content = {
         "format": _FORMAT,
-        "version": _VERSION,
+        "version": _VERSION if offsets is None else _VERSION_WITH_OFFSETS,
         "ws": _plain(latent.ws),
         "space": latent.space,
         "generator": {"fingerprint": latent.fingerprint, "network": latent.network},
@@ -258,10 +259,11 @@ def latent_of(content: object, path: Path) -> Latent | None:
     if not isinstance(content, dict) or not isinstance(kind, str) or kind != _FORMAT:
         return None
     version = content.get("version")
-    if type(version) is not int or version != _VERSION:
+    if type(version) is not int or version not in (_VERSION, _VERSION_WITH_OFFSETS):
         shown = f" {version}" if type(version) is int and abs(version) < 10**6 else ""
         raise GaneditError(
-            f"{path}: latent version{shown} is unknown; this ganedit reads version {_VERSION}"
+            f"{path}: latent version{shown} is unknown; this ganedit reads versions {_VERSION} and"
+            f" {_VERSION_WITH_OFFSETS}"
         )
     size = path.stat().st_size
     if size > MAX_BYTES:

@@ -4,7 +4,6 @@
 (Gal et al. 2022, equation 3).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,8 @@ from torch import Tensor
 from ganedit.errors import GaneditError
 from ganedit.features.clip import Clip
 
+_LEAST_WEIGHT = 1e-6
+_LARGEST_WEIGHT = 1e6
 _SAME = 1e-4  # length of the difference of two texts' directions below which they say the same
 
 
@@ -35,7 +36,7 @@ def parse_prompt(text: str) -> Prompt:
     """Return a prompt as it is typed: words, and perhaps ``:`` and a weight behind them.
 
     Raises:
-        GaneditError: The weight is zero or not finite.
+        GaneditError: The weight is too small or too large, or not finite.
     """
     words, colon, number = text.rpartition(":")
     try:
@@ -44,8 +45,11 @@ def parse_prompt(text: str) -> Prompt:
         weight = None
     if weight is None:
         return Prompt(text)
-    if not math.isfinite(weight) or weight == 0:
-        raise GaneditError(f"{text[:40]!r}: its weight must be a finite number other than 0")
+    if not _LEAST_WEIGHT <= abs(weight) <= _LARGEST_WEIGHT:  # NaN is not, either
+        raise GaneditError(
+            f"{text[:40]!r}: the weight behind its last colon must be a number of {_LEAST_WEIGHT:g}"
+            f" to {_LARGEST_WEIGHT:g}, or of -{_LARGEST_WEIGHT:g} to -{_LEAST_WEIGHT:g}"
+        )
     return Prompt(words, weight)
 
 
@@ -84,6 +88,13 @@ class TextTarget:
         """Return the weighted mean cosine of pictures [N, D] and prompts, [N]."""
         return pictures @ self.texts.mT @ self.weights
 
+    def fit(self, pictures: Tensor) -> Tensor:
+        """Return how far pictures [N, D] are on the way from the neutral prompt, [N].
+
+        Without a neutral prompt that is the `score`.
+        """
+        return self.score(pictures) if self.neutral is None else pictures @ self.direction
+
 
 def encode_prompts(
     clip: Clip,
@@ -121,18 +132,18 @@ def clip_loss(pictures: Tensor, target: TextTarget) -> Tensor:
     return 1 - target.score(pictures)
 
 
-def score_loss(scores: Tensor, *, best: float, deviation: float) -> Tensor:
+def score_loss(scores: Tensor, *, enough: float, deviation: float) -> Tensor:
     """Return what scores lack, in standard deviations of a generator's own, [N].
 
-    One weight then serves every prompt and every CLIP. A score that is one deviation beyond the
-    best is enough: what a CLIP likes even more is rarely a face.
+    One weight then serves every prompt and every CLIP. More than enough earns nothing: what a CLIP
+    likes even more is rarely a face.
 
     Args:
         scores: Of pictures, [N].
-        best: Of many samples of the generator.
-        deviation: Of those scores.
+        enough: The score to reach.
+        deviation: Of the scores of many samples of the generator.
     """
-    return (best + deviation - scores).clamp_min(0) / deviation
+    return (enough - scores).clamp_min(0) / deviation
 
 
 def directional_loss(
@@ -158,7 +169,13 @@ class View:
     """
 
     def __init__(
-        self, stream: torch.Generator, side: int, *, shift: float, zoom: float, grain: float
+        self,
+        stream: torch.Generator,
+        side: int,
+        *,
+        shift: float = 0.03,
+        zoom: float = 0.05,
+        grain: float = 0.02,
     ) -> None:
         """Draw a view.
 

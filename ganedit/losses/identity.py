@@ -25,6 +25,7 @@ IDENTITY = (
 """Factors that stay with a person; pose, light, expression, clothes and age do not."""
 
 _TINY = 1e-9
+_DEPENDENT = 1e-4  # of the largest singular value; below lies the rounding of float32
 
 IdentityLoss = Callable[[Tensor, Tensor], Tensor]
 """Maps pictures and those that they should be, [N, 3, H, W] in [-1, 1] each, to losses [N]."""
@@ -81,16 +82,17 @@ def spoken_factors(readings: Tensor, owners: Tensor, scores: Tensor) -> Tensor:
         owners: As `read_factors` returns them, [K].
         scores: Of the prompt, [M].
     """
-    x = (readings - readings.mean(dim=0)).double()
-    y = (scores - scores.mean()).double()
+    x = (readings - readings.mean(dim=0)).cpu().double()  # not all devices have doubles
+    y = (scores - scores.mean()).cpu().double()
     y = y / y.norm().clamp_min(_TINY)
+    owners = owners.cpu()
     explained = []
     for factor in range(len(FACTORS)):
         # Styles sum to one: their columns are dependent.
         basis, sizes, _ = torch.linalg.svd(x[:, owners == factor], full_matrices=False)
-        explained.append((basis[:, sizes > _TINY * len(x)].mT @ y).square().sum())
+        explained.append((basis[:, sizes > _DEPENDENT * sizes[0]].mT @ y).square().sum())
     found = torch.stack(explained)
-    return (found / found.max().clamp_min(_TINY)).to(readings.dtype)
+    return (found / found.max().clamp_min(_TINY)).to(readings)
 
 
 class ClayIdentity(nn.Module):

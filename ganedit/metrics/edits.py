@@ -59,7 +59,8 @@ class EditScore:
     """How well edits of a case did.
 
     Attributes:
-        right: Share of heads whose factor moved the right way by `MOVED` of its range at least.
+        right: Share of heads whose factor moved the right way by `MOVED` of its range at least; of
+            hair styles, of heads that have the one asked for now.
         moved: Mean signed movement of that factor, in parts of its range; positive is right.
         others: Mean absolute change of all factors that the case does not name, in parts of their
             ranges.
@@ -90,7 +91,8 @@ def factor_changes(features: ClayFeatures, before: Tensor, after: Tensor) -> Ten
 def pick_heads(case: EditCase, count: int) -> list[int]:
     """Return seeds of unseen heads on which a case can be tried, the first ``count`` of them.
 
-    A head counts when its factor has half of its range left: what is old cannot become older.
+    A head counts when its factor has half of its range left, and a choice can be made: what is old
+    cannot become older.
     """
     return [seed for seed, _ in zip(_suitable(case), range(count), strict=False)]
 
@@ -106,18 +108,29 @@ def _suitable(case: EditCase) -> Iterator[int]:
             yield seed
 
 
-def score_edits(case: EditCase, changes: Tensor) -> EditScore:
+def score_edits(case: EditCase, features: ClayFeatures, before: Tensor, after: Tensor) -> EditScore:
     """Return how well edits did.
+
+    A choice between more than two has no middle: there a head is right when it has become what was
+    asked for.
 
     Args:
         case: What was asked for.
-        changes: Of `factor_changes`, [N, len(FACTORS)].
+        features: The network that reads heads.
+        before: Clay heads, [N, 3, H, W] in [-1, 1].
+        after: The same after the edit.
     """
+    changes = factor_changes(features, before, after)
     moved = changes[:, FACTOR_INDEX[case.factor]] * case.towards
+    right = moved >= MOVED
+    factor = FACTORS[FACTOR_INDEX[case.factor]]
+    if factor.unit == "choice" and factor.high - factor.low > 1:
+        end = factor.high if case.towards > 0 else factor.low
+        right = features.predict(after).factors[:, FACTOR_INDEX[case.factor]] == end
     named = {case.factor, *case.also}
     others = [index for index, factor in enumerate(FACTORS) if factor.name not in named]
     return EditScore(
-        right=float((moved >= MOVED).double().mean()),
+        right=float(right.double().mean()),
         moved=float(moved.mean()),
         others=float(changes[:, others].abs().mean()),
     )

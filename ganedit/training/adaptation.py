@@ -45,7 +45,6 @@ _SHIFT = 0.04  # views that the CLIPs are shown: without them the networks learn
 _ZOOM = 0.05  # a CLIP takes for what was asked
 _GRAIN = 0.15
 _CHOICE_LATENTS = 8
-_CHOICE_RATE = 0.01
 _CHOICE_INTERVAL = 10  # steps; the paper chooses in each, at twice the cost of a step
 _SAMPLES = 64  # seeds that the figures are measured on
 _SAMPLES_PSI = 0.7  # truncation of the pictures that are measured and shown, as generate draws them
@@ -252,8 +251,8 @@ def choose_layers(
 ) -> tuple[int, ...]:
     """Return the layers whose latents move most when they are optimised towards the target.
 
-    Section 4.2: with the weights fixed, one step of gradient descent on the global loss, one minus
-    the cosine with the target (equation 1).
+    Section 4.2, with the weights fixed and one step of gradient descent on the global loss, one
+    minus the cosine with the target (equation 1): the step is the gradient.
 
     Args:
         generator: Frozen.
@@ -261,13 +260,13 @@ def choose_layers(
         ws: Where to start, [N, num_ws, w_dim].
         count: How many to choose of the layers with convolutions.
     """
-    moving = ws.clone().requires_grad_(True)
-    optimizer = torch.optim.SGD([moving], lr=_CHOICE_RATE)
-    images = generator.synthesize(moving)
-    losses = [1 - goal.clip.encode_images(images) @ goal.place for goal in goals]
-    torch.stack(losses).mean(dim=0).sum().backward()
-    optimizer.step()
-    distances = (moving.detach() - ws).norm(dim=2).mean(dim=0).tolist()
+    gradients = []
+    for row in ws.split(1):  # one at a time: large generators leave no room for more
+        moving = row.clone().requires_grad_(True)
+        images = generator.synthesize(moving)
+        losses = [1 - goal.clip.encode_images(images) @ goal.place for goal in goals]
+        gradients += torch.autograd.grad(torch.stack(losses).mean(), moving)
+    distances = torch.cat(gradients).norm(dim=2).mean(dim=0).tolist()
     layers = sorted(layer_weights(generator), key=lambda layer: -distances[layer])
     return tuple(sorted(layers[:count]))
 
@@ -424,10 +423,9 @@ def _check_places(config: AdaptationConfig, *, overwrite: bool) -> None:
     Raises:
         GaneditError: One is an input, lies among the inputs, or belongs to somebody else.
     """
-    check_target(config.out, ours=_is_adapted, overwrite=overwrite)
+    inputs = (config.network, *config.clips)
+    check_target(config.out, ours=_is_adapted, overwrite=overwrite, inputs=inputs)
     real = Path(os.path.realpath(config.out))
-    if real in {Path(os.path.realpath(name)) for name in (config.network, *config.clips)}:
-        raise GaneditError(f"{config.out}: is an input and would be replaced; choose another --out")
     if config.target_images is not None:
         folder = Path(os.path.realpath(config.target_images))
         if folder in real.parents:
@@ -436,7 +434,9 @@ def _check_places(config: AdaptationConfig, *, overwrite: bool) -> None:
                 " choose another --out"
             )
     picture = config.preview_path
-    if picture.exists() and not (overwrite or _is_preview(picture, config.out)):
+    # Between the two files a kill leaves a picture that no network knows, and the state.
+    known = overwrite or config.state_path.exists() or _is_preview(picture, config.out)
+    if picture.exists() and not known:
         raise GaneditError(f"{picture}: holds something else; choose another --out or --overwrite")
 
 

@@ -5,7 +5,7 @@ show the same person, and how far the latents went (equation 5). What differs fr
 code:
 
 - The prompts' score counts in standard deviations over the generator's samples, so that one set of
-  weights serves every prompt and every CLIP, and no longer a deviation beyond the best of them.
+  weights serves every prompt and every CLIP, and no longer where it is that of the best of them.
 - The mapper finds coordinates along the ways in which w varies: other changes please a CLIP and
   show nothing.
 - Clay heads are the same as far as all that can be read off them stays, but for what the prompt
@@ -27,20 +27,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ganedit.checkpoints import Network, open_checkpoint, save_mapper
+from ganedit.checkpoints import PROMPT_JOINT, Network, open_checkpoint, save_mapper
 from ganedit.encoders import MAPPER_STRENGTH, LevelsMapper, SingleMapper
 from ganedit.errors import GaneditError
 from ganedit.features.arcface import arcface_path, find_arcface
 from ganedit.features.clay import load_clay_features
 from ganedit.features.clip import Clip
 from ganedit.generators import Generator
-from ganedit.generators.statistics import companions, map_samples
+from ganedit.generators.statistics import map_samples, principal_axes
 from ganedit.io.files import write_atomic
 from ganedit.io.torch_files import load_tensors, open_pickled
 from ganedit.losses.clip import TextTarget, View, encode_prompts, parse_prompt, score_loss
 from ganedit.losses.identity import read_factors, spoken_factors
 from ganedit.progress import OnStep
-from ganedit.runtime import resolve_device
 from ganedit.training.loop import interruptible, step_seed
 from ganedit.training.mapper_config import MapperTrainingConfig
 from ganedit.training.targets import check_target
@@ -52,11 +51,8 @@ _BETAS = (0.9, 0.99)
 _LARGEST_GRADIENT = 1.0
 _AVERAGE_DECAY = 0.98  # a step
 _HELD_OUT = 32  # samples
+_ENOUGH = 0.98  # of the samples score less: no edit has to go beyond
 _SMALLEST_SPREAD = 1e-4  # of cosines
-_TINY = 1e-9
-_SHIFT = 0.03  # views that the CLIP is shown
-_ZOOM = 0.05
-_GRAIN = 0.02
 _SMOOTH = 0.05  # parts of a factor's range
 
 Mapper = LevelsMapper | SingleMapper
@@ -106,14 +102,6 @@ class _Pool:
     scores: Tensor
     readings: Tensor
 
-    def joined(self, other: "_Pool") -> "_Pool":
-        """Return these and others."""
-        return _Pool(
-            torch.cat([self.ws, other.ws]),
-            torch.cat([self.scores, other.scores]),
-            torch.cat([self.readings, other.readings]),
-        )
-
     def rows(self, chosen: Tensor | slice) -> "_Pool":
         """Return some of them."""
         return _Pool(self.ws[chosen], self.scores[chosen], self.readings[chosen])
@@ -131,9 +119,10 @@ class _World:
     train: _Pool
     held_out: _Pool
     spread: float
-    best: float
+    enough: float
     measure: Tensor
     mapped: Tensor
+    centre: Tensor
 
 
 @dataclass
@@ -172,7 +161,8 @@ def train_mapper(
         GaneditError: Bad options, prompts or files, or the training diverged.
     """
     config.validate()
-    check_target(config.out, ours=_is_mapper, overwrite=overwrite)
+    inputs = (config.network, config.clip, config.latents or "")
+    check_target(config.out, ours=_is_mapper, overwrite=overwrite, inputs=inputs)
     world = _world(config, network, clip, latents)
     state = _initial_state(world)
     if config.state_path.exists():
@@ -198,7 +188,7 @@ def train_mapper(
     save_mapper(
         config.out,
         state.averaged,
-        prompt=", ".join(config.prompts),
+        prompt=PROMPT_JOINT.join(config.prompts),
         fingerprint=network.fingerprint,
         provenance=provenance,
     )
@@ -213,7 +203,8 @@ def _world(
     config: MapperTrainingConfig, network: Network, clip: Clip, latents: Tensor | None
 ) -> _World:
     """Draw the samples, and measure all pictures before anything changes them."""
-    generator, device = network.generator, resolve_device(config.device)
+    generator = network.generator
+    device = generator.w_avg.device
     if generator.c_dim:
         raise GaneditError(f"{config.network}: is conditional; mappers are for generators that"
                            " need no label")  # fmt: skip
@@ -229,10 +220,11 @@ def _world(
     samples = _measured(config, generator, clip, target, read, _samples(config, generator))
     identity = _identity(config, read, samples)
     spread = float(samples.scores.std(correction=0).clamp_min(_SMALLEST_SPREAD))
-    best = float(samples.scores.max())
+    enough = float(samples.scores.quantile(_ENOUGH))
     if latents is not None:
         ws = latents.to(generator.w_avg)
         samples = _measured(config, generator, clip, target, read, ws)
+    mapped = map_samples(generator)
     held = min(_HELD_OUT, len(samples.ws) // 8)
     train = samples.rows(slice(0, len(samples.ws) - held))
     held_out = samples.rows(slice(-held, None)) if held else train
@@ -245,9 +237,10 @@ def _world(
         train=train,
         held_out=held_out,
         spread=spread,
-        best=best,
-        measure=torch.linalg.pinv(_directions(generator)),
-        mapped=map_samples(generator),
+        enough=enough,
+        measure=torch.linalg.pinv(principal_axes(mapped)),
+        mapped=mapped,
+        centre=mapped.mean(dim=0),
     )
 
 
@@ -265,7 +258,8 @@ def _initial_state(world: _World) -> _State:
             mapper = SingleMapper(**sizes, shaped=True)
         else:
             mapper = LevelsMapper(**sizes, levels=config.levels, shaped=True)
-    mapper.get_buffer("basis").copy_(_directions(generator))
+    mapper.get_buffer("basis").copy_(principal_axes(world.mapped))
+    mapper.get_buffer("centre").copy_(world.centre)
     for name, parameter in mapper.named_parameters():
         if name.endswith(_LAST):
             nn.init.zeros_(parameter)
@@ -309,24 +303,9 @@ def _measured(
         with _autocast(config, ws.device):
             images = generator.synthesize(some).float()
             seen = clip.encode_images(images).float()
-        scores.append(_score(target, seen))
+        scores.append(target.fit(seen))
         readings.append(read(images))
     return _Pool(ws, torch.cat(scores), torch.cat(readings))
-
-
-def _directions(generator: Generator) -> Tensor:
-    """Return the ways in which w varies, each as long as its standard deviation, [w_dim, w_dim].
-
-    Where mapped latents hardly vary, no picture was ever learned from: there lie the changes that
-    please a CLIP and show nothing.
-    """
-    variances, directions = torch.linalg.eigh(torch.cov(map_samples(generator).mT))
-    return variances.clamp_min(0).sqrt()[:, None] * directions.mT
-
-
-def _score(target: TextTarget, seen: Tensor) -> Tensor:
-    """Return how well pictures fit the prompts, or how far they are on the way to them, [N]."""
-    return target.score(seen) if target.neutral is None else seen @ target.direction
 
 
 def _autocast(config: MapperTrainingConfig, device: torch.device) -> AbstractContextManager[Any]:
@@ -392,10 +371,9 @@ def _step(world: _World, state: _State) -> dict[str, float]:
     config = world.config
     stream = torch.Generator().manual_seed(step_seed(config.seed, state.step))
     rows = torch.randint(len(world.train.ws), (config.batch,), generator=stream)
-    view = View(stream, world.clip.scaling.side, shift=_SHIFT, zoom=_ZOOM, grain=_GRAIN)
+    view = View(stream, world.clip.scaling.side)
     latents = world.train.rows(rows.to(world.train.ws.device))
-    beside = _beside(world, latents, stream)
-    terms, _ = _terms(world, state.mapper, latents, beside=beside, view=view)
+    terms, _ = _terms(world, state.mapper, latents, view=view)
     loss = torch.stack([getattr(config, f"{k}_weight") * v.mean() for k, v in terms.items()]).sum()
     for group in state.optimizer.param_groups:
         group["lr"] = config.learning_rate * _rate(state.step, config.steps)
@@ -407,21 +385,11 @@ def _step(world: _World, state: _State) -> dict[str, float]:
     return {"loss": float(loss.detach())} | {k: float(v.detach().mean()) for k, v in terms.items()}
 
 
-def _beside(world: _World, latents: _Pool, stream: torch.Generator) -> _Pool:
-    """Return a new companion of each latent."""
-    which = torch.randint(len(world.mapped), (1,), generator=stream).to(latents.ws.device)
-    ws = companions(latents.ws, world.mapped[which], world.mapped.mean(dim=0))
-    return _measured(
-        world.config, world.generator, world.clip, world.target, world.identity.read, ws
-    )
-
-
 def _terms(
     world: _World,
     mapper: Mapper,
     before: _Pool,
     *,
-    beside: _Pool | None = None,
     view: View | None = None,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Return the terms of the loss for latents, and the new pictures' scores, [N] each.
@@ -430,22 +398,17 @@ def _terms(
         world: What the training reads.
         mapper: Finds the changes.
         before: The latents.
-        beside: A companion of each, which the same change has to edit as well.
         view: What the CLIP is shown of the pictures; None shows them as they are.
     """
     change = MAPPER_STRENGTH * mapper(before.ws)
-    squares = (change @ world.measure).square().sum(dim=2).mean(dim=1)
-    if beside is not None:
-        before = before.joined(beside)
-        change = torch.cat([change, change])
     with _autocast(world.config, change.device):
         images = world.generator.synthesize(before.ws + change).float()
         seen = world.clip.encode_images(images if view is None else view.of(images)).float()
-    scores = _score(world.target, seen)
+    scores = world.target.fit(seen)
     terms = {
-        "clip": score_loss(scores, best=world.best, deviation=world.spread),
+        "clip": score_loss(scores, enough=world.enough, deviation=world.spread),
         "identity": world.identity.distance(world.identity.read(images), before.readings),
-        "latent": squares,
+        "latent": (change @ world.measure).square().sum(dim=2).mean(dim=1),
     }
     return terms, scores
 

@@ -12,9 +12,11 @@ import typer
 from ganedit.checkpoints import load_network, save_mapper
 from ganedit.checkpoints.tuning import load_tuning, save_tuning
 from ganedit.cli.edit_report import describe_factors
-from ganedit.cli.edit_results import parse_strengths, there_and_back
+from ganedit.cli.edit_results import Edit, Heads, draw, parse_strengths, there_and_back
 from ganedit.editing import sample, synthesize
+from ganedit.editing.changes import Change
 from ganedit.encoders import LevelsMapper
+from ganedit.errors import GaneditError
 from ganedit.io import Alignment, load_latent, read_image, save_latent, write_image
 
 SUFFIXES = ["-edited.pt", "-edited.png", "-comparison.png", "-slider.html"]
@@ -489,3 +491,20 @@ def test_factors_are_told_largest_first_and_small_ones_not_at_all():
     assert describe_factors({"smile": 0.01}) == "none"
     many = {f"factor{i}": 1 - i / 10 for i in range(8)}
     assert describe_factors(many).endswith("factor5 +0.50, 2 more")
+
+
+def test_an_edit_beyond_all_pictures_is_one_line(network, latents):
+    heads = Heads(network, latents[0], ["a"], [None], paste=False)
+    far = Change(ws=torch.full_like(latents[0].ws, 3e38))
+    with pytest.raises(GaneditError, match=r"can draw, at strength 0\.5"):
+        draw(Edit(heads, far, (0.0, 0.5, 1.0), "smile", None))
+
+
+def test_a_global_edit_of_files_takes_the_class(run, class_network_path, tmp_path, monkeypatch):
+    monkeypatch.setenv("GANEDIT_CACHE", str(tmp_path / "cache"))
+    network = load_network(class_network_path, device="cpu")
+    save_latent(tmp_path / "b.pt", sample(network, [1], label=[0, 1, 0]))
+    options = ["--method", "global", "--prompt", "smile", "--class", "1", *QUICK]
+    result = run("clip-edit", tmp_path / "b.pt", *options)
+    assert result.exit_code == 0, result.output
+    assert load_latent("out/b-edited.pt").offsets is not None

@@ -18,7 +18,7 @@ from ganedit.features.clip import Clip, Scaling
 from ganedit.inversion import encode
 from ganedit.losses.clip import Prompt, TextTarget, encode_prompts
 from ganedit.losses.identity import ClayIdentity
-from ganedit.metrics.edits import EDIT_CASES, factor_changes, pick_heads, score_edits
+from ganedit.metrics.edits import EDIT_CASES, pick_heads, score_edits
 
 
 class _Tokenizer:
@@ -68,6 +68,20 @@ def test_an_edit_fits_the_words_better_and_is_a_change_of_its_space(network, cli
     edited = apply_change(latent, found.change)
     assert (redness(network, edited, clip) > redness(network, latent, clip) + 0.01).all()
     assert edited.noise is latent.noise
+
+
+@pytest.mark.parametrize("space", ["w+", "s"])
+def test_the_papers_recipe_is_adam_on_the_numbers(network, clip, space):
+    latent = sample(network, [1])
+    run = partial(edit, network, latent, clip, recipe="styleclip", space=space, scale=None)
+    first = run(steps=1, learning_rate=0.5, latent_weight=0.0).change
+    moved = first.ws if space == "w+" else torch.cat(first.offsets, dim=1)
+    # Adam's first step is its rate wherever there is a gradient, here where the warm-up has ended.
+    torch.testing.assert_close(moved.abs().amax(), torch.tensor(0.5), atol=1e-3, rtol=0)
+    assert float((moved.abs() > 0.45).double().mean()) > 0.5
+    start, end = run(steps=8).history[[0, -1], 0]
+    assert 0 <= end < start  # one minus a cosine
+    torch.testing.assert_close(start, 1 - redness(network, latent, clip)[0], atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("space", ["w+", "s"])
@@ -200,6 +214,15 @@ def test_smile_makes_heads_smile(clay):
         torch.cat(list(synthesize(network, one)))
         for one in (latent, apply_change(latent, found.change))
     )
-    score = score_edits(case, factor_changes(features, before, after))
+    score = score_edits(case, features, before, after)
     assert score.right >= 0.75
     assert score.others < 0.1
+
+
+@pytest.mark.parametrize("companions", [0, 1, 2])
+def test_companions_do_not_change_how_a_row_is_drawn(network, clip, companions):
+    latent = sample(network, [1, 2], noise="random")
+    neutral = replace(RED, neutral=torch.tensor([0.0, 1.0, 0.0]))
+    found = edit(network, latent, clip, companions=companions, target=neutral)
+    edited = apply_change(latent, found.change)
+    assert (redness(network, edited, clip) > redness(network, latent, clip)).all()

@@ -161,13 +161,14 @@ def test_what_was_interrupted_goes_on_and_ends_the_same(network, tmp_path, monke
     first, clip.model.seen = clip.model.seen, 0
     found = find_relevance(network, clip, QUICK, folder=tmp_path)
     channels = len(relevance.sizes)
-    assert first + clip.model.seen == channels * 2 * QUICK.samples
+    # One more is blank: it tells how long directions are, to check the file.
+    assert first + clip.model.seen == channels * 2 * QUICK.samples + 1
     assert clip.model.seen < first * 1.5
     for name in ("std", "effects", "sizes"):
         assert getattr(found, name).equal(getattr(relevance, name)), name
     clip.model.seen = 0
     again = find_relevance(network, clip, QUICK, folder=tmp_path)
-    assert clip.model.seen == 0
+    assert clip.model.seen == 1
     assert again.effects.equal(found.effects)
     assert len([*tmp_path.iterdir()]) == 1
 
@@ -212,6 +213,21 @@ def test_a_file_of_something_else_is_not_believed(network, clip, tmp_path, relev
     save_relevance(path, replace(relevance, network="sha256:0", effects=-relevance.effects))
     found = find_relevance(network, clip, QUICK, folder=tmp_path)
     assert found.effects.equal(relevance.effects)
+
+
+@pytest.mark.parametrize("forge", [{"effects": 7}, {"effects": 0}, {"std": -1}, {"sizes": -1}])
+def test_a_forged_file_is_measured_again(network, clip, tmp_path, relevance, forge):
+    find_relevance(network, clip, QUICK, folder=tmp_path)
+    (path,) = tmp_path.iterdir()
+    content = path.read_bytes()
+    forged = {
+        name: torch.ones(len(relevance.std), value) if name == "effects" else value * relevance.std
+        for name, value in forge.items()
+    }
+    save_relevance(path, replace(relevance, **forged))
+    found = find_relevance(network, clip, QUICK, folder=tmp_path)
+    assert found.effects.equal(relevance.effects)
+    assert path.read_bytes() == content
 
 
 def test_a_disk_that_takes_nothing_costs_only_the_file(network, clip, tmp_path, relevance):

@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import pytest
@@ -46,3 +47,24 @@ def test_a_mapper_of_another_generator_is_refused(
             map_change(replace(loaded, **changes), network, latents[0])
     unknown = replace(loaded, fingerprint=None)  # official files without their generator
     assert map_change(unknown, network, latents[0]).ws is not None
+
+
+def test_a_mapper_serves_what_its_generator_was_adapted_to(
+    loaded: LoadedMapper, network: Network, latents: list[Latent]
+) -> None:
+    told = {"provenance": {"adapted_from": [network.fingerprint]}}
+    adapted = replace(network, fingerprint="sha256:01", metadata=told)
+    (changed, same) = (map_change(loaded, one, latents[0]).ws for one in (adapted, network))
+    assert changed is not None
+    assert same is not None
+    assert torch.equal(changed, same)
+
+
+def test_a_mapper_that_returns_nan_is_refused(
+    loaded: LoadedMapper, network: Network, latents: list[Latent]
+) -> None:
+    mapper = copy.deepcopy(loaded.mapper)
+    for parameter in mapper.parameters():
+        parameter.fill_(1e37)  # finite, and too large
+    with pytest.raises(GaneditError, match=r"smile\.safetensors: changes these latents by NaN"):
+        map_change(replace(loaded, mapper=mapper), network, latents[0])

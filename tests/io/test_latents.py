@@ -77,6 +77,10 @@ def test_the_file_is_the_documented_dict(tmp_path, latent):
     assert set(content) == always | {"tuning", "alignment", "offsets"}
     assert content["alignment"][1]["quad"] == [list(corner) for corner in CORNERS]
     assert content["generator"] == {"fingerprint": "sha256:abc", "network": "clay"}
+    assert content["version"] == 2
+    save_latent(tmp_path / "a.pt", replace(latent, offsets=None))
+    content = torch.load(tmp_path / "a.pt", weights_only=True)  # noqa: TID251 - checks the format
+    assert content["version"] == 1
 
 
 class Evil:

@@ -55,13 +55,34 @@ def test_heads_are_picked_that_can_move(case):
     assert bool(((end - values).abs() >= MOVED * (factor.high - factor.low) - 1e-6).all())
 
 
+class Readings:
+    """Reads what it is shown: pictures whose first channel is a list of factors."""
+
+    def predict(self, images):
+        return type("Prediction", (), {"factors": images[:, 0, 0]})
+
+
+def heads(**factors):
+    values = torch.zeros(2, 3, 1, len(FACTORS))
+    for name, value in factors.items():
+        values[:, 0, 0, FACTOR_INDEX[name]] = torch.tensor(value)
+    return values
+
+
+def case_of(prompt):
+    return next(case for case in EDIT_CASES if case.prompt == prompt)
+
+
 def test_the_score_counts_what_was_named_apart_from_the_rest():
-    case = next(case for case in EDIT_CASES if case.prompt == "young")
-    changes = torch.zeros(2, len(FACTORS))
-    changes[:, FACTOR_INDEX["age"]] = torch.tensor([-0.5, 0.5])
-    changes[:, FACTOR_INDEX["grey"]] = 1.0  # named, too
-    changes[0, FACTOR_INDEX["yaw"]] = -0.46
-    score = score_edits(case, changes)
+    before = heads(age=[0.9, 0.3], grey=[1.0, 1.0], yaw=[0.1, 0.1])
+    after = heads(age=[0.4, 0.8], grey=[0.0, 0.0], yaw=[0.1 + 0.46 * 1.2, 0.1])
+    score = score_edits(case_of("young"), Readings(), before, after)
     assert score.right == 0.5
-    assert score.moved == pytest.approx(0.0)
-    assert score.others == pytest.approx(0.46 / 2 / (len(FACTORS) - 2))
+    assert score.moved == pytest.approx(0.0, abs=1e-6)
+    assert score.others == pytest.approx(0.46 / 2 / (len(FACTORS) - 2), abs=1e-6)
+
+
+def test_another_style_of_hair_is_not_bald():
+    before = heads(hair_style=[3.0, 1.0])
+    after = heads(hair_style=[1.0, 0.0])
+    assert score_edits(case_of("bald"), Readings(), before, after).right == 0.5

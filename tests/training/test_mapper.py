@@ -57,7 +57,7 @@ def test_the_result_says_how_it_came_to_be(
     config = dataclasses.replace(config, prompts=("dark skin", "smile:-0.5"), medium=False)
     train_mapper(config, network=network, clip=clip)
     loaded = load_mapper(config.out, device="cpu")
-    assert loaded.prompt == "dark skin, smile:-0.5"
+    assert loaded.prompt == "dark skin + smile:-0.5"
     assert loaded.fingerprint == network.fingerprint
     change = loaded.mapper(network.generator.map(torch.randn(3, 16)))
     assert bool((change[:, 4:] == 0).all())
@@ -187,7 +187,7 @@ def test_what_does_not_fit_is_one_line(
     for change, message in [
         ({"prompts": ()}, "at least one --prompt"),
         ({"prompts": ("",)}, "the prompt is empty"),
-        ({"prompts": ("smile:nan",)}, "must be a finite number other than 0"),
+        ({"prompts": ("smile:nan",)}, "weight behind its last colon"),
         ({"coarse": False, "medium": False, "fine": False}, "no layers are left to change"),
         ({"coarse": False, "medium": False}, "has 6 latents, none of them in the levels"),
         ({"kind": "single", "fine": False}, "--kind single has no levels"),
