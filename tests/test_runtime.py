@@ -28,7 +28,7 @@ def test_a_cpu_changes_no_setting() -> None:
     assert torch.backends.cudnn.allow_tf32 == before
 
 
-@pytest.mark.parametrize("device", ["gizmo", "cuda:99", ""])
+@pytest.mark.parametrize("device", ["gizmo", "cuda:99", "", "meta"])
 def test_a_device_that_is_not_there_is_one_line(device: str) -> None:
     with pytest.raises(GaneditError, match="is not available here; use auto, cpu, cuda"):
         resolve_device(device)

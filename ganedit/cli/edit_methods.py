@@ -79,6 +79,8 @@ def check_method(context: typer.Context, arguments: Mapping[str, Any]) -> None:
         raise typer.BadParameter("--method mapper needs --mapper FILE, made by train-mapper")
     if method != "mapper" and not arguments["prompt"]:
         raise typer.BadParameter('say what the picture should show, as --prompt "smile face"')
+    if not arguments["latents"] and arguments["seed"] is None:
+        refuse_given(context, ["trunc"], why="the mean face has no seed to truncate")
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,6 +45,7 @@ class Judges:
         lpips: How different the pictures are.
         arcface: Whether they show one person.
         clay: The same, and what changed, for heads of the clay world.
+        place: Where they live.
     """
 
     clip: "Clip | None"
@@ -52,15 +53,7 @@ class Judges:
     lpips: "PerceptualDistance | None"
     arcface: "ArcFace | None"
     clay: "ClayFeatures | None"
-
-    @property
-    def place(self) -> "torch.device":
-        """Where the networks live."""
-        import torch
-
-        networks = (self.clip, self.clay, self.arcface)
-        buffers = (next(one.buffers(), None) for one in networks if one is not None)
-        return next((one.device for one in buffers if one is not None), torch.device("cpu"))
+    place: "torch.device"
 
 
 def open_judges(
@@ -70,8 +63,8 @@ def open_judges(
     arcface: "ArcFace | None",
 ) -> Judges:
     """Return what can judge edits of a generator's pictures on this machine."""
-    lpips = find_lpips(None, model.generator.w_avg.device)
-    return Judges(clip, target, lpips, arcface, clay_judge(model))
+    place = model.generator.w_avg.device
+    return Judges(clip, target, find_lpips(None, place), arcface, clay_judge(model), place)
 
 
 def clay_judge(model: "Network") -> "ClayFeatures | None":

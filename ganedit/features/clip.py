@@ -161,7 +161,7 @@ class Clip(nn.Module):
             if unknown:
                 listed = ", ".join(repr(word) for word in dict.fromkeys(unknown))
                 lines.append(
-                    f"{shown!r}: the embedded {self.name} does not know {listed:.200}, which is"
+                    f"{shown!r}: {self.name} does not know {listed:.200}, which is"
                     " left out; it only knows how clay heads are described, so for other words"
                     " give a CLIP with --clip, such as ViT-B-32:openai"
                 )
@@ -206,7 +206,7 @@ class Clip(nn.Module):
         kept = " ".join(piece for piece in self._pieces(clean) if piece not in unknown)
         if not kept.strip(" ,-"):
             raise GaneditError(
-                f"{text[:40]!r}: the embedded {self.name} knows none of these words; it only knows"
+                f"{text[:40]!r}: {self.name} knows none of these words; it only knows"
                 " how clay heads are described, so give a CLIP with --clip, such as ViT-B-32:openai"
             )
         return kept
