@@ -81,5 +81,5 @@ def test_the_defaults_are_those_of_the_library():
     renamed = {"prompts": "prompt", "learning_rate": "lr"}
     for field in dataclasses.fields(MapperTrainingConfig):
         option = signature[renamed.get(field.name, field.name)]
-        if field.name not in ("prompts", "out", "clip", "identity"):  # given, or chosen
+        if field.name not in ("prompts", "out", "clip", "identity", "batch"):  # given, or chosen
             assert option.default == field.default, field.name

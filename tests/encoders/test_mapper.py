@@ -51,10 +51,22 @@ def test_rows_do_not_meet() -> None:
 def test_a_shaped_mapper_finds_coordinates_in_its_basis() -> None:
     plain = filled(LevelsMapper(num_ws=10, w_dim=4))
     shaped = LevelsMapper(num_ws=10, w_dim=4, shaped=True)
-    shaped.load_state_dict(plain.state_dict() | {"basis": torch.diag(torch.arange(4.0))})
+    own = {"basis": torch.diag(torch.arange(4.0)), "centre": torch.ones(4)}
+    shaped.load_state_dict(plain.state_dict() | own)
     ws = torch.randn(2, 10, 4)
-    torch.testing.assert_close(shaped(ws), plain(ws) * torch.arange(4.0))
-    assert "basis" not in plain.state_dict()
+    fine = plain.get_submodule("fine_mapping")(ws[:, 8:], axis=2) * torch.arange(4.0)
+    torch.testing.assert_close(shaped(ws + 1)[:, 8:], fine)
+    assert not own.keys() & plain.state_dict().keys()
+
+
+def test_a_shaped_mapper_normalises_each_latent_by_itself() -> None:
+    shaped = filled(LevelsMapper(num_ws=10, w_dim=4, shaped=True))
+    shaped.get_buffer("basis").copy_(torch.eye(4))
+    shaped.get_buffer("centre").zero_()
+    ws = torch.randn(1, 1, 4).expand(1, 10, 4)
+    found, longer = shaped(ws), shaped(3 * ws)
+    torch.testing.assert_close(found, longer)
+    assert not torch.allclose(found, shaped(ws.abs() + ws), atol=1e-3)
 
 
 @pytest.mark.parametrize(
