@@ -14,7 +14,7 @@ from ganedit.losses.clip import Prompt, encode_prompts
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 PROMPTS = ("smile", "angry", "old", "glasses", "beard", "bald", "dark skin")
 UNSEEN = 2**30 + 38  # the first man with short hair and a shaved, light skin
-METHODS = ("optimize", "global")
+METHODS = {"optimize": {"latent_weight": 0.02}, "global": {}}
 
 
 def main(out: Path, prompts: tuple[str, ...] = PROMPTS, methods=METHODS, **settings: int) -> None:
@@ -23,13 +23,13 @@ def main(out: Path, prompts: tuple[str, ...] = PROMPTS, methods=METHODS, **setti
     start = ganedit.encode(network, ganedit.load_encoder("clay-encoder"), photo)
     latent = ganedit.project(network, photo, initial=start).latent(network)
     pictures, captions = [], []
-    for method in methods:
+    for method, chosen in methods.items():
         neutral = default_neutral(clip) if method == "global" else None
         pictures += ganedit.synthesize(network, latent)
         captions.append(f"before ({method})")
         for prompt in prompts:
             words = Words(prompt, clip, encode_prompts(clip, [Prompt(prompt)], neutral=neutral))
-            edit = find_change(method, network, latent, words, Tools(), settings)
+            edit = find_change(method, network, latent, words, Tools(), chosen | settings)
             pictures += ganedit.synthesize(network, ganedit.apply_change(latent, edit.change))
             captions.append(prompt)
     sheet = labelled_grid(torch.cat(pictures), captions, columns=1 + len(prompts))

@@ -75,7 +75,7 @@ def test_the_measurements_of_edits_run(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_the_figure_of_the_edits_can_be_made(tmp_path: Path) -> None:
-    load("edit_by_words.py")["main"](tmp_path, ("smile",), ("optimize",), steps=2)
+    load("edit_by_words.py")["main"](tmp_path, ("smile",), {"optimize": {"steps": 2}})
     assert (tmp_path / "clip-edit.png").stat().st_size > 1000
 
 
