@@ -26,9 +26,7 @@ _RIDGE = 0.1  # of the largest eigenvalue: channels that agree less than this co
 _FARTHEST = 1.5  # length of the way that CLIP's direction of a picture is predicted to go, at most
 _LARGEST = 12.0  # standard deviations that a channel goes, at most, when nobody says how many
 _TRIED = 15  # strengths between nothing and that
-_WORTH = (
-    0.1  # of a step: where it gains less of the prompt's direction, it breaks more than it helps
-)
+_WORTH = 0.1  # of a step: where it gains less of the direction, it breaks more than it helps
 
 
 def default_neutral(clip: Clip) -> str:
@@ -47,7 +45,6 @@ def global_change(
     *,
     alpha: float | None = None,
     beta: float | None = None,
-    top: int | None = None,
 ) -> Change:
     """Return the change of styles that follows a direction of CLIP's, one row for all pictures.
 
@@ -57,15 +54,14 @@ def global_change(
         alpha: Standard deviations that the channel which moves most goes at strength 1; the
             reference starts at 3. None goes half as far as `global_edit` tries.
         beta: StyleCLIP's own recipe: channels whose relevance is smaller stay, the others move by
-            it; the reference uses 0.15. Without ``beta`` and ``top``, all channels move together
+            it; the reference uses 0.15. Without ``beta``, all channels move together
             such that what they do beside the direction cancels (see `balanced_amounts`).
-        top: The same recipe with as large a beta as leaves so many channels.
 
     Raises:
         GaneditError: No channel is relevant enough, or the prompts say the same.
-        ValueError: Both ``beta`` and ``top``, or a direction of another CLIP's width.
+        ValueError: A direction of another CLIP's width.
     """
-    amounts = _amounts(relevance, target, beta=beta, top=top)
+    amounts = _amounts(relevance, target, beta=beta)
     largest = _limit(relevance, amounts) / 2 if alpha is None else alpha
     return Change(offsets=relevance.offsets(largest * amounts[None]))
 
@@ -75,24 +71,21 @@ def _amounts(
     target: TextTarget | Tensor,
     *,
     beta: float | None,
-    top: int | None,
 ) -> Tensor:
     """Return how far each channel goes, the largest 1 or -1, [K]; see `global_change`."""
     direction = (target.direction if isinstance(target, TextTarget) else target).float().cpu()
     width = relevance.effects.shape[1]
     if direction.shape != (width,):
         raise ValueError(f"target: expected a direction of [{width}], got {list(direction.shape)}")
-    if beta is not None and top is not None:
-        raise ValueError("beta, top: expected one of them")
     direction = F.normalize(direction, dim=0)
     if not (relevance.effects @ direction).any():
         raise GaneditError(
             "no channel of this generator moves pictures towards the prompt; use other words"
         )
-    if beta is None and top is None:
+    if beta is None:
         amounts = balanced_amounts(relevance.effects, direction)
     else:
-        amounts = relevant_amounts(relevance.effects, direction, beta=beta or 0.0, top=top)
+        amounts = relevant_amounts(relevance.effects, direction, beta=beta)
     return amounts / amounts.abs().max()
 
 
@@ -105,7 +98,6 @@ def global_edit(
     *,
     alpha: float | None = None,
     beta: float | None = None,
-    top: int | None = None,
 ) -> Change:
     """Return the change of each of N latents, [N, channels] a layer.
 
@@ -120,7 +112,6 @@ def global_edit(
         relevance: What the channels do, of this generator and CLIP.
         alpha: See `global_change`; then no picture is looked at.
         beta: See `global_change`.
-        top: See `global_change`.
 
     Raises:
         GaneditError: As `global_change`, or the latents are of another generator.
@@ -129,8 +120,8 @@ def global_edit(
     if (relevance.network, relevance.clip) != (network.fingerprint, clip.fingerprint):
         raise ValueError("relevance: of another generator or CLIP")
     if alpha is not None:
-        return global_change(relevance, target, alpha=alpha, beta=beta, top=top)
-    amounts = _amounts(relevance, target, beta=beta, top=top)
+        return global_change(relevance, target, alpha=alpha, beta=beta)
+    amounts = _amounts(relevance, target, beta=beta)
     farthest = _limit(relevance, amounts) * amounts
     whole = Change(offsets=relevance.offsets(farthest[None]))
     way = _predicted(relevance, farthest)
@@ -138,16 +129,13 @@ def global_edit(
     return Change(offsets=relevance.offsets(strengths[:, None] * farthest))
 
 
-def relevant_amounts(
-    effects: Tensor, direction: Tensor, *, beta: float = 0.0, top: int | None = None
-) -> Tensor:
+def relevant_amounts(effects: Tensor, direction: Tensor, *, beta: float) -> Tensor:
     """Return how far each channel goes by StyleCLIP's recipe, [K].
 
     Args:
         effects: What the channels do, [K, D].
         direction: Where to go, length one, [D].
         beta: Channels of a smaller relevance stay.
-        top: And all but so many, the most relevant.
 
     Raises:
         GaneditError: All channels would stay.
@@ -155,8 +143,6 @@ def relevant_amounts(
     # Patashnik et al. 2021, section 6.2; the reference scales the mean effects to length one.
     relevances = F.normalize(effects, dim=1) @ direction  # [K]
     sizes = relevances.abs()
-    if top is not None:
-        beta = max(beta, float(sizes.topk(min(top, len(sizes))).values[-1]))
     most = float(sizes.max())
     if most < beta:
         raise GaneditError(

@@ -10,7 +10,7 @@ mapping, the affine maps and the layers to RGB stay, so that latents keep their 
 import copy
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -25,15 +25,16 @@ from ganedit.data.sources import MAX_PICTURE_BYTES, open_source
 from ganedit.errors import GaneditError
 from ganedit.features.clip import PHOTO_TEMPLATES, Clip
 from ganedit.generators import Generator
-from ganedit.io.files import file_digest, write_atomic, write_bytes
+from ganedit.io.files import file_digest, write_bytes
 from ganedit.io.images import decode_image, encode_image, image_grid
-from ganedit.io.torch_files import load_tensors, open_pickled
+from ganedit.io.torch_files import load_tensors
 from ganedit.losses import PerceptualDistance
 from ganedit.losses.clip import Prompt, View, directional_loss, encode_prompts
 from ganedit.progress import OnStep
 from ganedit.runtime import seeded_normal
 from ganedit.training.adaptation_config import AdaptationConfig
-from ganedit.training.loop import interruptible, step_seed
+from ganedit.training.loop import step_seed
+from ganedit.training.resuming import Part, diverged_at, restore_state, run_steps, save_state
 from ganedit.training.targets import check_target
 
 COLLAPSED = 0.5
@@ -158,32 +159,24 @@ def adapt_generator(
     state = _initial_state(world)
     if config.state_path.exists():
         _restore(world, state)
-    with interruptible() as interrupted:
-        while state.step < config.steps:
-            loss = _step(world, state)
-            state.step += 1
-            if not math.isfinite(loss):
-                raise _diverged(config, state.step)
-            if on_step is not None:
-                on_step(state.step, config.steps, {"loss": loss})
-            stop = interrupted()
-            if stop or state.step % config.state_steps == 0:
-                _save_state(world, state)
-            if stop:
-                return AdaptationResult("interrupted", state.step, {})
+    diverged = diverged_at(config.state_path, "adaptation", config.learning_rate)
+    done = run_steps(
+        state,
+        lambda: _step(world, state),
+        steps=config.steps,
+        save=lambda: _save_state(world, state),
+        save_every=config.state_steps,
+        diverged=diverged,
+        on_step=on_step,
+    )
+    if not done:
+        return AdaptationResult("interrupted", state.step, {})
     cast(nn.Module, state.generator).requires_grad_(False)
     figures = measure(generator, state.generator, goals, distance)
     if not all(math.isfinite(value) for value in figures.values()):
-        raise _diverged(config, state.step)
+        raise diverged(state.step)
     _write(world, state, figures)
     return AdaptationResult("done", state.step, figures)
-
-
-def _diverged(config: AdaptationConfig, step: int) -> GaneditError:
-    return GaneditError(
-        f"the adaptation diverged at step {step}; delete {config.state_path} if it is there, and"
-        f" start anew with --lr {config.learning_rate / 2:g}"
-    )
 
 
 # Where to
@@ -284,7 +277,7 @@ def _initial_state(world: _World) -> _State:
     return _State(generator, optimizer, tuple(weights))
 
 
-def _step(world: _World, state: _State) -> float:
+def _step(world: _World, state: _State) -> dict[str, float]:
     """Train the chosen layers once; return the loss."""
     stream = torch.Generator().manual_seed(step_seed(world.config.seed, state.step))
     ws = world.latents(world.batch, stream)
@@ -303,7 +296,7 @@ def _step(world: _World, state: _State) -> float:
     state.optimizer.step()
     for parameter in (x for layer in weights.values() for x in layer):
         parameter.requires_grad_(False)
-    return float(loss.detach())
+    return {"loss": float(loss.detach())}
 
 
 def _loss(goal: Goal, before: Tensor, after: Tensor, stream: torch.Generator) -> Tensor:
@@ -459,19 +452,20 @@ def _provenance(path: Path) -> dict[str, Any]:
         return {}
 
 
+def _parts(state: _State) -> dict[str, Part]:
+    return {"generator": cast(nn.Module, state.generator), "optimizer": state.optimizer}
+
+
 def _save_state(world: _World, state: _State) -> None:
-    content = {
-        "format": _FORMAT,
+    facts = {
         "recipe": world.config.recipe(),
         "fingerprint": world.network.fingerprint,
         "clips": _clip_names(world.goals),
         "directions": [goal.direction.cpu() for goal in world.goals],
-        "step": state.step,
         "layers": list(state.layers),
-        "generator": cast(nn.Module, state.generator).state_dict(),
-        "optimizer": state.optimizer.state_dict(),
     }
-    write_atomic(world.config.state_path, lambda partial: torch.save(content, partial))
+    path = world.config.state_path
+    save_state(path, kind=_FORMAT, step=state.step, parts=_parts(state), facts=facts)
 
 
 def _restore(world: _World, state: _State) -> None:
@@ -480,33 +474,27 @@ def _restore(world: _World, state: _State) -> None:
     Raises:
         GaneditError: It is none, of other options, another network or target, or damaged.
     """
-    config, path = world.config, world.config.state_path
-    content = open_pickled(path).trusted()
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise GaneditError(f"{path}: not the state of an adaptation; move it away")
-    changed = config.differences(content.get("recipe") or {})
-    if content.get("fingerprint") != world.network.fingerprint:
-        changed.append("--network is another one")
-    if content.get("clips") != _clip_names(world.goals):
-        changed.append("--clip or --clip-preprocess is another one")
-    try:
-        content = load_tensors(content)
-        if not changed and not _same_directions(world.goals, content["directions"]):
+
+    def changes(facts: Mapping[str, Any]) -> list[str]:
+        changed = world.config.differences(facts.get("recipe") or {})
+        if facts.get("fingerprint") != world.network.fingerprint:
+            changed.append("--network is another one")
+        if facts.get("clips") != _clip_names(world.goals):
+            changed.append("--clip or --clip-preprocess is another one")
+        if not changed and not _same_directions(world.goals, load_tensors(facts["directions"])):
             changed.append("the CLIP's weights or --target-images are others")
-        if changed:
-            raise GaneditError(
-                f"{path}: was trained with other options ({'; '.join(changed)}); give the same"
-                " ones, delete it, or choose another --out"
-            )
-        cast(nn.Module, state.generator).load_state_dict(content["generator"])
-        state.optimizer.load_state_dict(content["optimizer"])
-        state.layers = tuple(int(layer) for layer in content["layers"])
-        if not set(state.layers) <= layer_weights(state.generator).keys():
-            raise ValueError(f"layers {state.layers}")
-        state.step = int(content["step"])
-    except (KeyError, RuntimeError, ValueError, TypeError) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise GaneditError(f"{path}: does not fit this adaptation ({reason:.120})") from error
+        if not changed and not set(facts["layers"]) <= layer_weights(state.generator).keys():
+            raise ValueError(f"layers {facts['layers']}")
+        return changed
+
+    content = restore_state(
+        world.config.state_path,
+        kind=_FORMAT,
+        what="an adaptation",
+        parts=_parts(state),
+        changes=changes,
+    )
+    state.step, state.layers = content["step"], tuple(content["layers"])
 
 
 def _clip_names(goals: Sequence[Goal]) -> list[str]:

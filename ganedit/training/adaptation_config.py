@@ -1,12 +1,11 @@
 """Everything that decides how a generator moves to another domain, in one frozen dataclass."""
 
-import dataclasses
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ganedit.errors import GaneditError
+from ganedit.training.options import Range, check_ranges, recipe_changes, recipe_of
 
 # Fields that may change when a run is continued: they do not change what a step computes. The
 # network and the pictures are known by what they hold instead.
@@ -81,10 +80,7 @@ class AdaptationConfig:
             GaneditError: A value is out of range or does not go with another; the message names the
                 flag.
         """
-        for name, low, high in _RANGES:
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and low <= value <= high):
-                raise GaneditError(f"{_flag(name)} must be {low:g} to {high:g}, got {value}")
+        check_ranges(self, _RANGES, _RENAMED)
         if self.adaptive_layers is not None and not self.adaptive:
             raise GaneditError("--adaptive-layers is for --adaptive; leave out one of them")
         if self.target_images is not None:
@@ -109,20 +105,15 @@ class AdaptationConfig:
 
     def recipe(self) -> dict[str, Any]:
         """Return the options that decide what a step computes, JSON-able and without paths."""
-        options = dataclasses.asdict(self) | {"clips": list(self.clips)}
-        return {name: value for name, value in options.items() if name not in _NOT_IN_RECIPE}
+        return recipe_of(self, without=_NOT_IN_RECIPE)
 
     def differences(self, recipe: dict[str, Any]) -> list[str]:
         """Return the flags whose value in another `recipe` trains differently."""
-        return [
-            f"{_flag(name)} {recipe.get(name)!r} is now {value!r}"
-            for name, value in self.recipe().items()
-            if recipe.get(name) != value
-        ]
+        return recipe_changes(self.recipe(), recipe, _RENAMED)
 
 
 # Smallest and largest value of each number, both allowed.
-_RANGES: tuple[tuple[str, float, float], ...] = (
+_RANGES: tuple[Range, ...] = (
     ("steps", 1, 1_000_000),
     ("batch", 1, 4096),
     ("learning_rate", 1e-9, 1),
@@ -132,7 +123,4 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("state_steps", 1, 1_000_000),
 )
 
-
-def _flag(name: str) -> str:
-    renamed = {"learning_rate": "--lr", "truncation_psi": "--trunc", "clips": "--clip"}
-    return renamed.get(name, "--" + name.replace("_", "-"))
+_RENAMED = {"learning_rate": "--lr", "truncation_psi": "--trunc", "clips": "--clip"}

@@ -33,8 +33,6 @@ from ganedit.errors import GaneditError
 from ganedit.features.arcface import ArcFace, arcface_path, find_arcface
 from ganedit.generators import Generator
 from ganedit.generators.statistics import map_samples
-from ganedit.io.files import write_atomic
-from ganedit.io.torch_files import load_tensors, open_pickled
 from ganedit.losses import PerceptualDistance, load_perceptual, offset_penalty, pixel_distance
 from ganedit.losses.adversarial import (
     discriminator_logistic_loss,
@@ -45,7 +43,8 @@ from ganedit.losses.identity import identity_loss
 from ganedit.progress import OnStep
 from ganedit.runtime import resolve_device
 from ganedit.training.encoder_config import EncoderTrainingConfig
-from ganedit.training.loop import interruptible, step_seed
+from ganedit.training.loop import step_seed
+from ganedit.training.resuming import Part, diverged_at, restore_state, run_steps, save_state
 from ganedit.training.targets import check_target
 
 _FORMAT = "ganedit-encoder-training"
@@ -199,22 +198,17 @@ def train_encoder(
     state = _initial_state(world)
     if config.state_path.exists():
         _restore(config, state)
-    with interruptible() as interrupted:
-        while state.step < config.steps:
-            values = _step(world, state)
-            state.step += 1
-            if not all(math.isfinite(value) for value in values.values()):
-                raise GaneditError(
-                    f"the training diverged at step {state.step}; delete {config.state_path} and"
-                    f" start anew with --lr {config.learning_rate / 2:g}"
-                )
-            if on_step is not None:
-                on_step(state.step, config.steps, values)
-            stop = interrupted()
-            if stop or state.step % max(1, round(config.state_kimg * 1000 / config.batch)) == 0:
-                _save_state(config, state)
-            if stop:
-                return EncoderTrainingResult("interrupted", state.step, {})
+    done = run_steps(
+        state,
+        lambda: _step(world, state),
+        steps=config.steps,
+        save=lambda: _save_state(config, state),
+        save_every=round(config.state_kimg * 1000 / config.batch),
+        diverged=diverged_at(config.state_path, "training", config.learning_rate),
+        on_step=on_step,
+    )
+    if not done:
+        return EncoderTrainingResult("interrupted", state.step, {})
     figures = _measure(world, state.averaged, evaluate)
     provenance = {
         "images": state.step * config.batch,
@@ -456,17 +450,16 @@ def _measure(world: _World, encoder: Encoder, evaluate: Evaluate | None) -> dict
 # The state on disk
 
 
-def _save_state(config: EncoderTrainingConfig, state: _State) -> None:
-    content = {
-        "format": _FORMAT,
-        "recipe": config.recipe(),
-        "step": state.step,
-        **{name: getattr(state, name).state_dict() for name in _PARTS},
-    }
-    write_atomic(config.state_path, lambda partial: torch.save(content, partial))
-
-
 _PARTS = ("encoder", "averaged", "discriminator", "pool", "optimizer", "discriminator_optimizer")
+
+
+def _parts(state: _State) -> dict[str, Part]:
+    return {name: getattr(state, name) for name in _PARTS}
+
+
+def _save_state(config: EncoderTrainingConfig, state: _State) -> None:
+    facts = {"recipe": config.recipe()}
+    save_state(config.state_path, kind=_FORMAT, step=state.step, parts=_parts(state), facts=facts)
 
 
 def _restore(config: EncoderTrainingConfig, state: _State) -> None:
@@ -475,24 +468,14 @@ def _restore(config: EncoderTrainingConfig, state: _State) -> None:
     Raises:
         GaneditError: It is none, of other options, or damaged.
     """
-    path = config.state_path
-    content = open_pickled(path).trusted()
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise GaneditError(f"{path}: not the state of an encoder's training; move it away")
-    changed = config.differences(content.get("recipe") or {})
-    if changed:
-        raise GaneditError(
-            f"{path}: was trained with other options ({'; '.join(changed)}); give the same ones,"
-            " delete it, or choose another --out"
-        )
-    try:
-        content = load_tensors(content)
-        for name in _PARTS:
-            getattr(state, name).load_state_dict(content[name])
-        state.step = int(content["step"])
-    except (KeyError, RuntimeError, ValueError, TypeError) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise GaneditError(f"{path}: does not fit this training ({reason:.120})") from error
+    content = restore_state(
+        config.state_path,
+        kind=_FORMAT,
+        what="an encoder's training",
+        parts=_parts(state),
+        changes=lambda facts: config.differences(facts.get("recipe") or {}),
+    )
+    state.step = content["step"]
 
 
 def _is_encoder(path: Path) -> bool:

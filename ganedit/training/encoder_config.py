@@ -1,12 +1,11 @@
 """Everything that decides the training of an encoder, in one frozen dataclass."""
 
-import dataclasses
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ganedit.errors import GaneditError
+from ganedit.training.options import Range, check_ranges, recipe_changes, recipe_of
 
 # Fields that may change when a run is continued: they do not change what a step computes.
 _NOT_IN_RECIPE = frozenset(
@@ -107,10 +106,7 @@ class EncoderTrainingConfig:
         Raises:
             GaneditError: A value is out of range; the message names the flag.
         """
-        for name, low, high in _RANGES:
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and low <= value <= high):
-                raise GaneditError(f"{_flag(name)} must be {low:g} to {high:g}, got {value}")
+        check_ranges(self, _RANGES, _RENAMED)
         if self.batch % 2:
             raise GaneditError(f"--batch must be even, got {self.batch}")
         if self.identity_weights is not None and not self.identity_weight:
@@ -120,20 +116,15 @@ class EncoderTrainingConfig:
 
     def recipe(self) -> dict[str, Any]:
         """Return the options that decide what a step computes, JSON-able and without paths."""
-        options = dataclasses.asdict(self)
-        return {name: value for name, value in options.items() if name not in _NOT_IN_RECIPE}
+        return recipe_of(self, without=_NOT_IN_RECIPE)
 
     def differences(self, recipe: dict[str, Any]) -> list[str]:
         """Return the flags whose value in another `recipe` trains differently."""
-        return [
-            f"{_flag(name)} {recipe.get(name)!r} is now {value!r}"
-            for name, value in self.recipe().items()
-            if recipe.get(name) != value
-        ]
+        return recipe_changes(self.recipe(), recipe, _RENAMED)
 
 
 # Smallest and largest value of each number, both allowed.
-_RANGES: tuple[tuple[str, float, float], ...] = (
+_RANGES: tuple[Range, ...] = (
     ("kimg", 0.001, 1e6),
     ("batch", 2, 4096),
     ("seed", 0, 2**32 - 1),
@@ -154,8 +145,4 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("state_kimg", 0.001, 1e6),
 )
 
-
-def _flag(name: str) -> str:
-    return {"learning_rate": "--lr", "discriminator_learning_rate": "--discriminator-lr"}.get(
-        name, "--" + name.replace("_", "-")
-    )
+_RENAMED = {"learning_rate": "--lr", "discriminator_learning_rate": "--discriminator-lr"}

@@ -18,7 +18,7 @@ code:
 import copy
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,13 +35,12 @@ from ganedit.features.clay import load_clay_features
 from ganedit.features.clip import Clip
 from ganedit.generators import Generator
 from ganedit.generators.statistics import map_samples, principal_axes
-from ganedit.io.files import write_atomic
-from ganedit.io.torch_files import load_tensors, open_pickled
 from ganedit.losses.clip import TextTarget, View, encode_prompts, parse_prompt, score_loss
 from ganedit.losses.identity import read_factors, spoken_factors
 from ganedit.progress import OnStep
-from ganedit.training.loop import interruptible, step_seed
+from ganedit.training.loop import step_seed
 from ganedit.training.mapper_config import MapperTrainingConfig
+from ganedit.training.resuming import Part, diverged_at, restore_state, run_steps, save_state
 from ganedit.training.targets import check_target
 
 _FORMAT = "ganedit-mapper-training"
@@ -167,22 +166,17 @@ def train_mapper(
     state = _initial_state(world)
     if config.state_path.exists():
         _restore(world, state)
-    with interruptible() as interrupted:
-        while state.step < config.steps:
-            values = _step(world, state)
-            state.step += 1
-            if not all(math.isfinite(value) for value in values.values()):
-                raise GaneditError(
-                    f"the training diverged at step {state.step}; delete {config.state_path} and"
-                    f" start anew with --lr {config.learning_rate / 2:g}"
-                )
-            if on_step is not None:
-                on_step(state.step, config.steps, values)
-            stop = interrupted()
-            if stop or state.step % max(1, round(config.state_kimg * 1000 / config.batch)) == 0:
-                _save_state(world, state)
-            if stop:
-                return MapperTrainingResult("interrupted", state.step, {})
+    done = run_steps(
+        state,
+        lambda: _step(world, state),
+        steps=config.steps,
+        save=lambda: _save_state(world, state),
+        save_every=round(config.state_kimg * 1000 / config.batch),
+        diverged=diverged_at(config.state_path, "training", config.learning_rate),
+        on_step=on_step,
+    )
+    if not done:
+        return MapperTrainingResult("interrupted", state.step, {})
     figures = _measure(world, state.averaged)
     provenance = {"latents": state.step * config.batch, "recipe": config.recipe(), **figures}
     save_mapper(
@@ -450,19 +444,18 @@ def _measure(world: _World, mapper: Mapper) -> dict[str, float]:
 _PARTS = ("mapper", "averaged", "optimizer")
 
 
-def _save_state(world: _World, state: _State) -> None:
-    content = {
-        "format": _FORMAT,
-        "recipe": world.config.recipe(),
-        "latents": _digest(world.train.ws),
-        "step": state.step,
-        **{name: getattr(state, name).state_dict() for name in _PARTS},
-    }
-    write_atomic(world.config.state_path, lambda partial: torch.save(content, partial))
-
-
 def _digest(ws: Tensor) -> str:
     return hashlib.sha256(ws.cpu().numpy().tobytes()).hexdigest()
+
+
+def _parts(state: _State) -> dict[str, Part]:
+    return {name: getattr(state, name) for name in _PARTS}
+
+
+def _save_state(world: _World, state: _State) -> None:
+    facts = {"recipe": world.config.recipe(), "latents": _digest(world.train.ws)}
+    path = world.config.state_path
+    save_state(path, kind=_FORMAT, step=state.step, parts=_parts(state), facts=facts)
 
 
 def _restore(world: _World, state: _State) -> None:
@@ -471,26 +464,21 @@ def _restore(world: _World, state: _State) -> None:
     Raises:
         GaneditError: It is none, of other options or latents, or damaged.
     """
-    path = world.config.state_path
-    content = open_pickled(path).trusted()
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise GaneditError(f"{path}: not the state of a mapper's training; move it away")
-    changed = world.config.differences(content.get("recipe") or {})
-    if not changed and content.get("latents") != _digest(world.train.ws):
-        changed = ["other latents, or another generator"]
-    if changed:
-        raise GaneditError(
-            f"{path}: was trained with other options ({'; '.join(changed)}); give the same ones,"
-            " delete it, or choose another --out"
-        )
-    try:
-        content = load_tensors(content)
-        for name in _PARTS:
-            getattr(state, name).load_state_dict(content[name])
-        state.step = int(content["step"])
-    except (KeyError, RuntimeError, ValueError, TypeError) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise GaneditError(f"{path}: does not fit this training ({reason:.120})") from error
+
+    def changes(facts: Mapping[str, Any]) -> list[str]:
+        changed = world.config.differences(facts.get("recipe") or {})
+        if not changed and facts.get("latents") != _digest(world.train.ws):
+            changed = ["other latents, or another generator"]
+        return changed
+
+    content = restore_state(
+        world.config.state_path,
+        kind=_FORMAT,
+        what="a mapper's training",
+        parts=_parts(state),
+        changes=changes,
+    )
+    state.step = content["step"]
 
 
 def _is_mapper(path: Path) -> bool:

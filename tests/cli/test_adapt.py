@@ -111,7 +111,7 @@ def test_an_interruption_is_told(run, options, monkeypatch):
         yield lambda: True
 
     with monkeypatch.context() as patch:
-        patch.setattr("ganedit.training.adaptation.interruptible", interrupted)
+        patch.setattr("ganedit.training.resuming.interruptible", interrupted)
         result = run("adapt", *WORDS, *options, "--out", "a.safetensors")
     assert result.exit_code == 130
     assert result.stdout == ""

@@ -52,7 +52,7 @@ def test_an_interruption_is_told(run, options, monkeypatch):
     def interrupted():
         yield lambda: True
 
-    monkeypatch.setattr("ganedit.training.encoder.interruptible", interrupted)
+    monkeypatch.setattr("ganedit.training.resuming.interruptible", interrupted)
     result = run("train-encoder", *options, "--out", "e.safetensors")
     assert result.exit_code == 130
     assert result.stdout == ""

@@ -68,7 +68,7 @@ def test_an_interruption_is_told(run, options, monkeypatch):
     def interrupted():
         yield lambda: True
 
-    monkeypatch.setattr("ganedit.training.mapper.interruptible", interrupted)
+    monkeypatch.setattr("ganedit.training.resuming.interruptible", interrupted)
     result = run("train-mapper", *options, "--prompt", "smile", "--out", "m.safetensors")
     assert result.exit_code == 130
     assert result.stdout == ""

@@ -336,7 +336,7 @@ def test_a_divergence_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(adaptation, "_step", lambda _world, _state: math.nan)
+        patch.setattr(adaptation, "_step", lambda _world, _state: {"loss": math.nan})
         with pytest.raises(GaneditError, match=r"diverged at step 1; .* --lr 0\.0008"):
             adapt(config)
     monkeypatch.setattr(adaptation, "measure", lambda *_, **__: {"direction": math.nan})
