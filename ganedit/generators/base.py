@@ -95,6 +95,14 @@ class Generator(Protocol):
         """
         ...
 
+    def style_weights(self) -> tuple[Tensor, ...]:
+        """Return the matrices of the affine maps from w to styles, times their gains.
+
+        Returns:
+            [channels, w_dim] a layer of ``style_layers``; ``styles`` moves by ``weight @ change``.
+        """
+        ...
+
     @property
     def style_layers(self) -> tuple[StyleLayer, ...]:
         """The layers that have styles, in network order."""

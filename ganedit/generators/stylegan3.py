@@ -673,6 +673,11 @@ class StyleGAN3Generator(nn.Module):
         """Return the styles of each layer, [N, channels]; see `Generator.styles`."""
         return self.synthesis.styles(ws)
 
+    def style_weights(self) -> tuple[Tensor, ...]:
+        """Return the affine maps, [channels, w_dim] a layer; see `Generator.style_weights`."""
+        maps = (layer.affine for _, layer in self.synthesis.modulated())
+        return tuple(affine.weight.detach() * affine.weight_gain for affine in maps)
+
     @property
     def style_layers(self) -> tuple[StyleLayer, ...]:
         """The layers that have styles, in network order."""
