@@ -12,18 +12,25 @@ from typer.core import TyperGroup
 from ganedit.cli import console
 from ganedit.cli.adapt import adapt
 from ganedit.cli.align import align, paste
+from ganedit.cli.blend import blend
 from ganedit.cli.clip_edit import clip_edit
 from ganedit.cli.compare import compare
 from ganedit.cli.compose import compose
 from ganedit.cli.convert import convert
 from ganedit.cli.dataset import clay, folder
+from ganedit.cli.directions import fit, list_directions
+from ganedit.cli.edit import edit
 from ganedit.cli.encode import encode
+from ganedit.cli.factorize import factorize
 from ganedit.cli.generate import generate
 from ganedit.cli.inspect import inspect as inspect_network
 from ganedit.cli.interpolate import interpolate
+from ganedit.cli.metrics import disentanglement, ppl
 from ganedit.cli.mix import mix
 from ganedit.cli.models import models
 from ganedit.cli.project import project
+from ganedit.cli.recycle import recycle
+from ganedit.cli.toonify import emojify, toonify
 from ganedit.cli.train import train
 from ganedit.cli.train_clip import train_clip
 from ganedit.cli.train_encoder import train_encoder
@@ -141,12 +148,32 @@ def _show_dataset_help(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
+def _show_directions_help(context: typer.Context) -> None:
+    """Find directions from labelled latents, and look into files of them."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def _show_metrics_help(context: typer.Context) -> None:
+    """Measure generators."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
 app = _new_app(cls=OneLineGroup, add_completion=False)
 app.callback(invoke_without_command=True)(_show_help)
 _dataset = _new_app()
 _dataset.callback(invoke_without_command=True)(_show_dataset_help)
 _add(_dataset, "clay", clay)
 _add(_dataset, "folder", folder)
+_directions = _new_app()
+_directions.callback(invoke_without_command=True)(_show_directions_help)
+_add(_directions, "fit", fit)
+_add(_directions, "list", list_directions)
+_metrics = _new_app()
+_metrics.callback(invoke_without_command=True)(_show_metrics_help)
+_add(_metrics, "ppl", ppl)
+_add(_metrics, "disentanglement", disentanglement)
 
 _add(app, "project", project)
 _add(app, "encode", encode)
@@ -157,6 +184,12 @@ _add(app, "interpolate", interpolate)
 _add(app, "mix", mix)
 _add(app, "compose", compose)
 _add(app, "clip-edit", clip_edit)
+_add(app, "factorize", factorize)
+app.add_typer(_directions, name="directions")
+_add(app, "edit", edit)
+_add(app, "blend", blend)
+_add(app, "emojify", emojify)
+_add(app, "toonify", toonify)
 _add(app, "compare", compare)
 _add(app, "inspect", inspect_network)
 _add(app, "convert", convert)
@@ -167,6 +200,8 @@ _add(app, "train-features", train_features)
 _add(app, "train-clip", train_clip)
 _add(app, "train-mapper", train_mapper)
 _add(app, "adapt", adapt)
+_add(app, "recycle", recycle)
+app.add_typer(_metrics, name="metrics")
 _add(app, "models", models)
 
 

@@ -1,0 +1,1 @@
+"""Networks blended from two: layer swapping (Pinkney and Adler 2020)."""

@@ -1,0 +1,8 @@
+"""``ganedit blend``."""
+
+
+def blend() -> None:
+    """Not there yet.
+
+    Example: ganedit blend
+    """

@@ -1,0 +1,8 @@
+"""``ganedit edit``."""
+
+
+def edit() -> None:
+    """Not there yet.
+
+    Example: ganedit edit
+    """

@@ -1,0 +1,8 @@
+"""``ganedit factorize``."""
+
+
+def factorize() -> None:
+    """Not there yet.
+
+    Example: ganedit factorize
+    """

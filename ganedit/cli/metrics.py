@@ -1,0 +1,15 @@
+"""``ganedit metrics``."""
+
+
+def ppl() -> None:
+    """Not there yet.
+
+    Example: ganedit ppl
+    """
+
+
+def disentanglement() -> None:
+    """Not there yet.
+
+    Example: ganedit disentanglement
+    """

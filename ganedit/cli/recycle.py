@@ -1,0 +1,8 @@
+"""``ganedit recycle``."""
+
+
+def recycle() -> None:
+    """Not there yet.
+
+    Example: ganedit recycle
+    """
