@@ -74,6 +74,12 @@ def test_the_measurements_of_edits_run(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out.startswith("| smile | ")
 
 
+def test_the_measurements_of_emojify_run(capsys: pytest.CaptureFixture[str]) -> None:
+    found = load("measure_emojify.py")["main"]("clay", heads=4, steps=2)
+    assert found[8, "clay-features"] == found[0, "clay-features"]  # clay with itself is clay
+    assert "| clay | clay-features |" in capsys.readouterr().out
+
+
 def test_the_figure_of_the_edits_can_be_made(tmp_path: Path) -> None:
     load("edit_by_words.py")["main"](tmp_path, ("smile",), {"optimize": {"steps": 2}})
     assert (tmp_path / "clip-edit.png").stat().st_size > 1000
@@ -137,3 +143,10 @@ def test_methods_of_inversion_can_be_compared() -> None:
     assert list(rows) == ["mean, w", "mean, w+", "encoder", "refined", "tuned"]
     mean, encoded, tuned = (rows[key]["clay"] for key in ("mean, w", "encoder", "tuned"))
     assert mean > encoded > tuned
+
+
+def test_the_measurements_of_directions_run(capsys: pytest.CaptureFixture[str]) -> None:
+    effects = load("measure_directions.py")["main"](count=2, heads=1)
+    assert set(effects) == {"supervised", "SeFa", "GANSpace"}
+    assert len(effects["SeFa"]) == 2
+    assert "of the first 2 move one factor mostly" in capsys.readouterr().out

@@ -8,16 +8,19 @@ from ganedit.errors import GaneditError
 
 _FOLDER = Path(__file__).parent
 
-Kind = Literal["generator", "encoder", "features", "clip", "relevance"]
+Kind = Literal["generator", "encoder", "features", "clip", "relevance", "directions"]
 
 _KINDS: dict[str, Kind] = {
     "clay": "generator",
+    "clay-emoji": "generator",
     "clay-encoder": "encoder",
     "clay-features": "features",
     "clay-detector": "features",
     "clay-clip": "clip",
     "clay-relevance": "relevance",
+    "clay-directions": "directions",
 }
+_SUFFIXES = {"directions": ".pt"}
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Asset:
 
     Attributes:
         name: What commands call it.
-        weights: The `.safetensors` file.
+        weights: The `.safetensors` file; `.pt` of directions.
         card: Markdown: data, recipe, figures, licence.
         kind: Which loader reads the weights.
     """
@@ -40,7 +43,12 @@ class Asset:
 def embedded() -> dict[str, Asset]:
     """Return the embedded models by name."""
     return {
-        name: Asset(name, _FOLDER / f"{name}.safetensors", _FOLDER / f"{name}.md", kind)
+        name: Asset(
+            name,
+            _FOLDER / f"{name}{_SUFFIXES.get(kind, '.safetensors')}",
+            _FOLDER / f"{name}.md",
+            kind,
+        )
         for name, kind in _KINDS.items()
     }
 

@@ -70,10 +70,7 @@ class Checkpoint:
             GaneditError: The file holds none.
         """
         if self.contents.discriminator is None:
-            raise GaneditError(
-                f"{self.path}: holds no discriminator; only training snapshots do, and training"
-                " can continue from no other file"
-            )
+            raise GaneditError(f"{self.path}: holds no discriminator; only training snapshots do")
         return self.contents.discriminator
 
     @property

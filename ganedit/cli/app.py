@@ -149,7 +149,7 @@ def _show_dataset_help(context: typer.Context) -> None:
 
 
 def _show_directions_help(context: typer.Context) -> None:
-    """Find directions from labelled latents, and look into files of them."""
+    """Fit directions to labels, and look into files."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 

@@ -1,7 +1,6 @@
 """``ganedit clip-edit``: change pictures by words."""
 
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,7 +15,8 @@ from ganedit.cli.clips import (
 )
 from ganedit.cli.edit_methods import check_method, find_change, open_tools, open_words
 from ganedit.cli.edit_report import judge_all, open_judges, report, tell
-from ganedit.cli.edit_results import Edit, Heads, draw, parse_strengths, result_names, write_edit
+from ganedit.cli.edit_results import Edit, draw, parse_strengths, result_names, write_edit
+from ganedit.cli.heads import open_heads
 from ganedit.cli.options import (
     SEED_LIMIT,
     ClassOption,
@@ -31,13 +31,12 @@ from ganedit.cli.options import (
     parse_numbers,
     refuse_given,
 )
-from ganedit.cli.pasting import PasteBackOption, check_places
-from ganedit.cli.sources import keep_tuning, open_label, open_latents, open_network
+from ganedit.cli.pasting import PasteBackOption
+from ganedit.cli.sources import keep_tuning
 from ganedit.errors import GaneditError
 
 if TYPE_CHECKING:
     from ganedit.checkpoints import Network
-    from ganedit.io import Latent
 
 
 _ALPHA = (
@@ -219,7 +218,8 @@ def clip_edit(
 
     files = [*(latents or []), mask or "", mapper or ""]
     folder = OutputFolder(out, command="clip-edit", overwrite=overwrite, inputs=files)
-    heads = _open_heads(arguments)
+    # A global direction is measured for the class, which latent files do not tell.
+    heads = open_heads(arguments, class_is_for_all=method == "global")
     model = heads.model
     outputs = result_names(heads.names, strengths, video=video)
     folder.claim(outputs + [f"{name}-edited-pasted.png" for name in heads.pasted()])
@@ -243,75 +243,6 @@ def clip_edit(
     paths.append(folder.finish(record))
     report(results)
     console.emit_json(record) if as_json else console.emit_paths(paths)
-
-
-def _open_heads(arguments: Mapping[str, Any]) -> Heads:
-    """Return what is edited: latents, or the head of a seed, or the mean one.
-
-    Raises:
-        GaneditError: A source cannot be used, two would share their results, or nothing can be put
-            back.
-    """
-    from ganedit.editing import sample, stack
-
-    sources, network, device = (arguments[key] for key in ("latents", "network", "device"))
-    seed, psi, paste = (arguments[key] for key in ("seed", "trunc", "paste_back"))
-    if sources:
-        if seed is not None:
-            raise typer.BadParameter(f"--seed is for no LATENT; edit both by naming {seed}, too")
-        for source in sources:
-            _refuse_photo(source)
-        # A global direction is measured for the class, which latent files do not tell.
-        files = arguments["method"] == "global" and all(Path(one).is_file() for one in sources)
-        index = None if files else arguments["class_index"]
-        given = {"network": network, "device": device, "class_index": index}
-        model, opened = open_latents(sources, truncation_psi=psi, **given)
-        owners = [
-            source for source, one in zip(sources, opened, strict=True) for _ in range(len(one))
-        ]
-        names = [name for pair in zip(sources, opened, strict=True) for name in _names(*pair)]
-        _refuse_twins(owners, names, Path(arguments["out"]))
-    else:
-        model = open_network(network or "clay", device=device)
-        label = open_label(model, arguments["class_index"])
-        psi = 0.0 if seed is None else psi
-        opened = [sample(model, [seed or 0], truncation_psi=psi, label=label)]
-        names = ["mean" if seed is None else opened[0].names[0]]
-    if paste:
-        check_places(opened)
-    places = [place for one in opened for place in one.alignment or [None] * len(one)]
-    return Heads(model, stack(opened, network=model), names, places, paste)
-
-
-def _refuse_photo(source: str) -> None:
-    """Refuse a picture, saying how it becomes a latent."""
-    from ganedit.io import looks_like_picture
-
-    if Path(source).is_file() and looks_like_picture(Path(source)):
-        raise GaneditError(
-            f"{source}: is a picture, not a latent; project it first: ganedit project"
-            f" {shlex.quote(source)}"
-        )
-
-
-def _names(source: str, latent: "Latent") -> list[str]:
-    """Return what the results of a source are called: by its file, or by its seeds."""
-    if not Path(source).is_file():
-        return list(latent.names)
-    stem = Path(source).stem
-    return [stem] if len(latent) == 1 else [f"{stem}-{row}" for row in range(len(latent))]
-
-
-def _refuse_twins(owners: Sequence[str], names: Sequence[str], out: Path) -> None:
-    """Refuse two latents whose results would have one name."""
-    first: dict[str, str] = {}
-    for owner, name in zip(owners, names, strict=True):
-        if name.casefold() in first:
-            raise GaneditError(
-                f"{first[name.casefold()]} and {owner}: both would be written to"
-                f" {out / name}-edited.pt; leave one out, or give them two --out folders"
-            )
-        first[name.casefold()] = owner
 
 
 def _settings(arguments: Mapping[str, Any], model: "Network") -> dict[str, Any]:

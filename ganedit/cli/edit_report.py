@@ -1,4 +1,4 @@
-"""What edits by words did, in numbers."""
+"""What edits did, in numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -124,7 +124,7 @@ def judge_all(
     before: "Sequence[Tensor]",
     after: "Sequence[Sequence[Tensor]]",
     *,
-    seconds: float,
+    seconds: float | None = None,
 ) -> list[dict[str, Any]]:
     """Return the figures of each head: of the last strength, and ``sweep``, of every one.
 
@@ -133,7 +133,7 @@ def judge_all(
         edit: What was done.
         before: Pictures of the heads.
         after: The same at each strength.
-        seconds: That finding the edit took, for each head.
+        seconds: That finding the edit took, for each head; None where it was known.
     """
     results = []
     with console.progress("Comparing", len(before)) as on_step:
@@ -142,7 +142,8 @@ def judge_all(
                 {"strength": strength, **judge(judges, before[index], row[index])}
                 for strength, row in zip(edit.strengths, after, strict=True)
             ]
-            figures = {"name": name, **sweep[-1], "seconds": round(seconds, 4)}
+            figures = {"name": name, **sweep[-1]}
+            figures |= {} if seconds is None else {"seconds": round(seconds, 4)}
             results.append(figures | ({"sweep": sweep} if len(sweep) > 1 else {}))
             on_step(index + 1, len(before), {})
     return results
@@ -177,7 +178,8 @@ def report(results: Sequence[Mapping[str, Any]]) -> None:
         if any(result.get(key) not in (None, _USUAL.get(key)) for result in results)
     }
     rows = [[result.get(key) for key in titles] for result in results]
-    console.table("", list(titles.values()), rows)
+    if len(titles) > 1:  # otherwise nothing at hand could judge these pictures
+        console.table("", list(titles.values()), rows)
     moved = [
         [result["name"], describe_factors(result["factors"])]
         for result in results

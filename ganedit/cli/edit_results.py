@@ -1,4 +1,4 @@
-"""What edits by words become: latents, pictures, pages, strips and videos."""
+"""What edits become: latents, pictures, pages, strips and videos."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganedit.checkpoints import Network
+    from ganedit.cli.heads import Heads
     from ganedit.editing.changes import Change
-    from ganedit.io import Alignment, Latent, OutputFolder
+    from ganedit.io import Latent, OutputFolder
 
 STRIP = "strip.png"
 _MOST_STRENGTHS = 100
@@ -26,8 +27,12 @@ _LARGEST_STRENGTH = 1000.0
 _SECONDS = 1.5  # of a video, there and back each
 
 
-def parse_strengths(text: str) -> tuple[float, ...]:
+def parse_strengths(text: str, *, what: str = "strength") -> tuple[float, ...]:
     """Return strengths of an edit: ``0.7``, ``-1,0,1``, or ``-1:1:5`` for five from -1 to 1.
+
+    Args:
+        text: As the user typed it.
+        what: Name of the option, for errors.
 
     Raises:
         typer.BadParameter: The text does not parse (exit code 2).
@@ -39,46 +44,22 @@ def parse_strengths(text: str) -> tuple[float, ...]:
             low, (high, count) = float(first), (float(rest[0]), int(":".join(rest[1:])))
             if not 2 <= count <= _MOST_STRENGTHS:
                 raise typer.BadParameter(
-                    f"strength: {count} steps in {text[:60]!r}; 2 to {_MOST_STRENGTHS} can be drawn"
+                    f"{what}: {count} steps in {text[:60]!r}; 2 to {_MOST_STRENGTHS} can be drawn"
                 )
             values = tuple(low + (high - low) * i / (count - 1) for i in range(count))
         else:
             values = tuple(float(part) for part in first.split(","))
     except ValueError as error:
-        raise typer.BadParameter(f"strength: {text[:60]!r} is not {wanted}") from error
+        raise typer.BadParameter(f"{what}: {text[:60]!r} is not {wanted}") from error
     if len(values) > _MOST_STRENGTHS:
-        raise typer.BadParameter(f"strength: more than {_MOST_STRENGTHS} numbers")
+        raise typer.BadParameter(f"{what}: more than {_MOST_STRENGTHS} numbers")
     # NaN is not below anything, either.
     if not all(abs(value) <= _LARGEST_STRENGTH for value in values):
         raise typer.BadParameter(
-            f"strength: {text[:60]!r} is not {wanted}, between -{_LARGEST_STRENGTH:g} and"
+            f"{what}: {text[:60]!r} is not {wanted}, between -{_LARGEST_STRENGTH:g} and"
             f" {_LARGEST_STRENGTH:g}"
         )
     return values
-
-
-@dataclass(frozen=True, eq=False)
-class Heads:
-    """What is edited.
-
-    Attributes:
-        model: The generator.
-        latent: N latents of it.
-        names: Of their results.
-        places: Where in photos their pictures belong; None for those that were not aligned.
-        paste: Whether results go back there.
-    """
-
-    model: "Network"
-    latent: "Latent"
-    names: Sequence[str]
-    places: "Sequence[Alignment | None]"
-    paste: bool
-
-    def pasted(self) -> list[str]:
-        """Return the names of those that go back into a photo."""
-        pairs = zip(self.names, self.places, strict=True)
-        return [name for name, place in pairs if self.paste and place is not None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,15 +70,17 @@ class Edit:
         heads: Before the edit.
         change: Of strength 1.
         strengths: To draw; the last one is the result.
-        text: The prompts, for captions.
+        text: What was asked for, for captions.
         video: Frames a second of a video; None for none.
+        start: Strength from which the video goes to the last one, and back.
     """
 
-    heads: Heads
+    heads: "Heads"
     change: "Change"
     strengths: Sequence[float]
     text: str
     video: int | None
+    start: float = 0.0
 
     def at(self, strength: float) -> "Latent":
         """Return the latents after the edit of this strength."""
@@ -132,7 +115,7 @@ def draw(edit: Edit) -> "tuple[list[Tensor], list[list[Tensor]]]":
         if not all(bool(picture.isfinite().all()) for picture in pictures):
             raise GaneditError(
                 f"the edit goes beyond what the generator can draw, at strength {strength:g};"
-                " nothing was written; give a smaller --strength, or edit less"
+                " nothing was written; edit less"
             )
     return before, after
 
@@ -229,7 +212,8 @@ def _write_video(folder: "OutputFolder", name: str, edit: Edit, index: int, fps:
     """Write the way from the start to the edit and back; frames are made while it is written."""
     from ganedit.io import write_video
 
-    strengths = list(there_and_back(edit.strengths[-1], round(_SECONDS * fps)))
+    last = edit.strengths[-1]
+    strengths = list(there_and_back(last, round(_SECONDS * fps), first=edit.start))
     with console.progress(f"Rendering {name}", len(strengths)) as on_step:
 
         def frames() -> "Iterator[Tensor]":
@@ -242,8 +226,9 @@ def _write_video(folder: "OutputFolder", name: str, edit: Edit, index: int, fps:
         return folder.write(name, lambda file: write_video(file, frames(), fps=fps))
 
 
-def there_and_back(last: float, frames: int) -> "Iterator[float]":
-    """Yield strengths from 0 to the last one and back to 0, slow at both; both are reached."""
+def there_and_back(last: float, frames: int, *, first: float = 0.0) -> "Iterator[float]":
+    """Yield strengths from the first to the last one and back, slow at both; both are reached."""
     half = max(2, frames)
     for step in range(2 * half - 1):
-        yield last * (1 - math.cos(math.pi * step / (half - 1))) / 2
+        share = (1 - math.cos(math.pi * step / (half - 1))) / 2
+        yield first + (last - first) * share

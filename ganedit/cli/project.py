@@ -320,7 +320,13 @@ def _note_missing_noise(model: "Network", *, asked: bool) -> None:
         console.note("this generator has no noise maps; only its latents are optimised")
 
 
-def _warn_if_far(photo: str, gap: float) -> None:
+def warn_if_far(photo: str, gap: float) -> None:
+    """Say that a photo is unlike the generator's pictures, when it is.
+
+    Args:
+        photo: Its file.
+        gap: `ganedit.inversion.Projection.domain_gap` of it.
+    """
     from ganedit.inversion import DOMAIN_GAP_LIMIT
 
     if gap > DOMAIN_GAP_LIMIT:
@@ -335,7 +341,7 @@ def _report(results: "Sequence[Mapping[str, Any]]") -> None:
     if not results:
         return
     for result in results:
-        _warn_if_far(result["photo"], result["domain_gap"])
+        warn_if_far(result["photo"], result["domain_gap"])
     titles = {
         "name": "photo",
         "distance": f"{results[0]['loss']} distance",

@@ -1,43 +1,65 @@
 """``ganedit train``: a StyleGAN2 from a dataset."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ganedit.cli import console
 from ganedit.cli.options import DeviceOption, SeedOption, parse_grid
+from ganedit.cli.sources import locate_network
+from ganedit.cli.train_options import (
+    AugmentOption,
+    AugmentPOption,
+    BatchOption,
+    CondOption,
+    DtypeOption,
+    EvaluateOption,
+    FreezeDOption,
+    FreezeGOption,
+    GammaOption,
+    KimgOption,
+    LearningRateOption,
+    MaxMinutesOption,
+    MirrorOption,
+    SnapOption,
+    StructureOption,
+    StructureWeightOption,
+    ThreadsOption,
+    TickOption,
+)
+from ganedit.errors import GaneditError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ganedit.generators import Generator
+    from ganedit.training import TrainingConfig, TrainingResult
 
 
 def train(
     data: Annotated[Path, typer.Option(help="Folder or zip of square pictures of one size.")],
     out: Annotated[Path, typer.Option(help="Folder for snapshots; an old run there goes on.")],
-    kimg: Annotated[
-        float, typer.Option(min=0, help="Length, in thousands of images seen.")
-    ] = 25_000.0,
-    max_minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop and save after this many minutes.")
-    ] = None,
+    kimg: KimgOption = 25_000.0,
+    max_minutes: MaxMinutesOption = None,
     resume: Annotated[
-        Path | None,
-        typer.Option(help="Run to continue from, while --out does not hold one itself."),
+        str | None,
+        typer.Option(
+            metavar="FOLDER|NAME|FILE|URL",
+            help="A run's folder to continue from, while --out does not hold one itself; or a"
+            " network to start from (fine-tuning), like --init.",
+        ),
     ] = None,
     init: Annotated[
-        Path | None, typer.Option(help="Start from this snapshot's weights (fine-tuning).")
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE|URL", help="Start from this network's weights (fine-tuning)."
+        ),
     ] = None,
     seed: SeedOption = 0,
-    batch: Annotated[int, typer.Option(min=1, max=4096, help="Images a step.")] = 16,
-    mirror: Annotated[
-        bool, typer.Option("--mirror", help="Also show the pictures flipped left to right.")
-    ] = False,
-    cond: Annotated[
-        bool, typer.Option("--cond", help="Condition on the data's labels (classes, cameras).")
-    ] = False,
+    batch: BatchOption = 16,
+    mirror: MirrorOption = False,
+    cond: CondOption = False,
     z_dim: Annotated[int, typer.Option(min=1, max=4096, help="Width of the input latent z.")] = 512,
     w_dim: Annotated[
         int, typer.Option(min=1, max=4096, help="Width of the intermediate latent w.")
@@ -63,24 +85,14 @@ def train(
             "--batch up to 4.",
         ),
     ] = None,
-    lr: Annotated[
-        float | None,
-        typer.Option(
-            min=1e-9, max=1, help="Learning rate; by default 0.0025 (0.002 from 1024 px)."
-        ),
-    ] = None,
+    lr: LearningRateOption = None,
     beta1: Annotated[
         float, typer.Option(min=0, max=0.9999, help="First coefficient of Adam.")
     ] = 0.0,
     beta2: Annotated[
         float, typer.Option(min=0, max=0.999999, help="Second coefficient of Adam.")
     ] = 0.99,
-    gamma: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=1e6, help="R1 weight; by default 0.0002 * resolution squared / batch."
-        ),
-    ] = None,
+    gamma: GammaOption = None,
     r1_interval: Annotated[
         int, typer.Option(min=1, max=1048576, help="Steps from one R1 penalty to the next.")
     ] = 16,
@@ -114,14 +126,8 @@ def train(
             min=0, max=1, help="That half-life is at most this share of the images seen; 0: any."
         ),
     ] = 0.05,
-    augment: Annotated[
-        Literal["ada", "fixed", "off"],
-        typer.Option(help="Augmentation: adaptive, with the fixed --augment-p, or none."),
-    ] = "ada",
-    augment_p: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="Probability of each augmentation (ada: at the start)."),
-    ] = 0.0,
+    augment: AugmentOption = "ada",
+    augment_p: AugmentPOption = 0.0,
     target: Annotated[
         float, typer.Option(min=0, max=1, help="Mean sign of D(real) that ada keeps.")
     ] = 0.6,
@@ -131,45 +137,66 @@ def train(
     ada_kimg: Annotated[
         float | None,
         typer.Option(
-            min=0.001, help="kimg in which p may go from 0 to 1; by default 500, with --init 100."
+            min=0.001,
+            help="kimg in which p may go from 0 to 1; by default 500, fine-tuning 100.",
         ),
     ] = None,
-    freezed: Annotated[
-        int,
-        typer.Option(
-            min=0, max=100, help="Discriminator layers that stay, from the highest resolution."
-        ),
-    ] = 0,
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16"],
-        typer.Option(help="Number format inside the networks; auto measures which is faster."),
-    ] = "auto",
-    device: DeviceOption = "auto",
-    threads: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="CPU threads; by default torch's choice.")
-    ] = None,
-    tick: Annotated[
-        float, typer.Option(min=0.001, help="kimg from one line of figures to the next.")
-    ] = 4.0,
-    snap: Annotated[
-        int, typer.Option(min=1, max=1048576, help="Ticks from one snapshot to the next.")
-    ] = 10,
-    grid: Annotated[
-        str, typer.Option(metavar="COLUMNSxROWS", help="Size of the sample grids.")
-    ] = "8x5",
-    evaluate: Annotated[
+    freeze_d: FreezeDOption = 0,
+    train_d_blocks: Annotated[
         int,
         typer.Option(
             min=0,
-            max=1_000_000,
-            help="Images for the Fréchet distance at snapshots, in the clay space; 0: no.",
+            max=100,
+            help="Fine-tuning: only this many of the discriminator's last blocks train, and what"
+            " follows them (Cartoon-StyleGAN's FreezeD); 0: all.",
         ),
     ] = 0,
+    freeze_g: FreezeGOption = 0,
+    freeze_style: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=100,
+            help="Fine-tuning: first latents that come from the mapping network of the start.",
+        ),
+    ] = 0,
+    structure_loss: StructureOption = 0,
+    structure_weight: StructureWeightOption = 1.0,
+    keep_factors: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Fine-tuning, clay world: factors such as smile,brows that a picture should share"
+            " with the start's picture of the same latent.",
+        ),
+    ] = None,
+    keep_weight: Annotated[
+        float, typer.Option(min=0, max=1e6, help="Weight of what --keep-factors compares.")
+    ] = 20.0,
+    keep_reader: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="What reads these factors, a file of 'ganedit train-features'; by default the"
+            " embedded network, which reads clay heads.",
+        ),
+    ] = None,
+    dtype: DtypeOption = "auto",
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    tick: TickOption = 4.0,
+    snap: SnapOption = 10,
+    grid: Annotated[
+        str, typer.Option(metavar="COLUMNSxROWS", help="Size of the sample grids.")
+    ] = "8x5",
+    evaluate: EvaluateOption = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show options and sizes, and stop.")
     ] = False,
 ) -> None:
     """Train a StyleGAN2 with adaptive augmentation.
+
+    With --resume it is fine-tuned from a network of any known family of StyleGAN2.
 
     Writes network-snapshot-*.safetensors, sample grids, stats.jsonl and a state to resume from:
     the same command again goes on where the run was stopped or killed.
@@ -178,12 +205,12 @@ def train(
     """
     options = dict(locals())
     columns, rows = parse_grid(grid)
+    folder, options["init"] = _starting_point(resume, init)
     if evaluate == 1:
         raise typer.BadParameter("--evaluate must be 0 or at least 2, got 1")
-    from ganedit.errors import GaneditError
-    from ganedit.training import plan
+    from ganedit.training import TrainingConfig, plan
     from ganedit.training import train as run
-    from ganedit.training.config import TrainingConfig, field_of
+    from ganedit.training.config import field_of
 
     apart = ("resume", "evaluate", "dry_run", "grid")
     fields = {field_of(name): value for name, value in options.items() if name not in apart}
@@ -192,12 +219,22 @@ def train(
         config.validate()
     except GaneditError as error:
         raise typer.BadParameter(str(error)) from error
+    find_start(config)
     if dry_run:
-        console.emit_json(plan(config))
+        console.emit_json(plan(config, resume=folder))
         return
     measure = _clay_measure(data, evaluate, device=device) if evaluate else None
     with console.progress("Training") as on_step:
-        result = run(config, resume=resume, on_step=on_step, evaluate=measure)
+        result = run(config, resume=folder, on_step=on_step, evaluate=measure)
+    tell(result)
+
+
+def tell(result: "TrainingResult") -> None:
+    """Print how a training ended.
+
+    Raises:
+        typer.Exit: It was interrupted.
+    """
     if result.reason == "interrupted":
         console.note(f"interrupted and saved at {result.images} images; the same command goes on")
     figures = {"images": result.images, **result.figures}
@@ -205,6 +242,46 @@ def train(
     console.emit_paths([result.snapshot])
     if result.reason == "interrupted":
         raise typer.Exit(console.INTERRUPTED)
+
+
+def _starting_point(resume: str | None, init: str | None) -> tuple[Path | None, str | None]:
+    """Return the run to continue from and the network to start from; at most one is there.
+
+    Raises:
+        typer.BadParameter: Both options are given.
+    """
+    if resume is None:
+        return None, init
+    if init is not None:
+        raise typer.BadParameter("--resume and --init both say where to start; give one of them")
+    path = Path(resume)
+    if path.name == "training-state.pt":
+        path = path.parent
+    return (path, None) if path.is_dir() else (None, resume)
+
+
+def find_start(config: "TrainingConfig") -> None:
+    """Fetch the network to start from, if need be, and note when it has no discriminator.
+
+    Raises:
+        GaneditError: There is no such network, or it cannot be read.
+    """
+    if config.init is None:
+        return
+    from ganedit.training.state import STATE_FILE, has_discriminator
+
+    source = str(config.init)
+    try:
+        locate_network(source)
+    except GaneditError as error:
+        told = f"{error}; a training starts from a network or a run's folder"
+        raise GaneditError(told) from error
+    begun = (config.out / STATE_FILE).exists()
+    keeps = config.freeze_d or config.train_d_blocks  # of none: refused later
+    if not (has_discriminator(source) or begun or keeps):
+        console.note(
+            f"{source} has no discriminator: a new, untrained one is trained beside its generator"
+        )
 
 
 def _clay_measure(

@@ -11,7 +11,10 @@ from ganedit.cli.options import DeviceOption, OverwriteOption, SeedOption
 
 
 def train_features(
-    data: Annotated[Path, typer.Option(help="Archive made by 'ganedit dataset clay'.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(help="Archive made by 'ganedit dataset clay'; several are joined."),
+    ],
     out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
     kimg: Annotated[
         float, typer.Option(min=0.001, max=1e6, help="Length, in thousands of pictures seen.")
@@ -25,13 +28,14 @@ def train_features(
     device: DeviceOption = "auto",
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Train the feature network that reads factors and landmarks off clay heads.
+    """Train a feature network that reads factors and landmarks off ClayHeads.
 
-    Its inner maps are the perceptual space of the clay world; the figures on unseen heads are
-    printed, and stored in the file.
+    Its inner maps are the perceptual space of the clay world. Heads of the archives' styles are
+    read, clay or emoji or both; the figures on unseen ones are printed, and stored in the file.
 
     Example: ganedit train-features --data clay.zip --out features.safetensors --kimg 1
     """
+    from ganedit.data.clayheads import read_truth
     from ganedit.training.features import (
         UNSEEN_SEED,
         check_features_path,
@@ -48,15 +52,18 @@ def train_features(
             data, kimg=kimg, batch=batch, learning_rate=lr, seed=seed, device=device,
             on_step=on_step,
         )  # fmt: skip
-    scores = score_clay_features(features, range(UNSEEN_SEED, UNSEEN_SEED + test_heads))
-    console.table(
-        f"{test_heads} unseen heads",
-        ("factor", "R²"),
-        [(name, f"{value:.3f}") for name, value in scores.r2.items()],
-    )
-    console.note(
-        f"hair style right {scores.hair_style_accuracy:.1%}, landmarks off by "
-        f"{scores.landmark_pixels:.2f} pixels of {scores.resolution}"
-    )
+    seeds = range(UNSEEN_SEED, UNSEEN_SEED + test_heads)
+    styles = dict.fromkeys(read_truth(archive).style for archive in data)
+    scores = [score_clay_features(features, seeds, style=style) for style in styles]
+    for score in scores:
+        console.table(
+            f"{test_heads} unseen {score.style} heads",
+            ("factor", "R²"),
+            [(name, f"{value:.3f}") for name, value in score.r2.items()],
+        )
+        console.note(
+            f"hair style right {score.hair_style_accuracy:.1%}, landmarks off by "
+            f"{score.landmark_pixels:.2f} pixels of {score.resolution}"
+        )
     save_clay_features(out, features, scores)
     console.emit_paths([out])

@@ -8,13 +8,12 @@ from ganedit.editing.interpolate import (
     combine,
     ease,
     interpolate,
-    lerp,
     plan_path,
-    slerp,
 )
 from ganedit.editing.mix import mix
 from ganedit.editing.rows import fill_missing, key_latents, stack
 from ganedit.editing.synthesis import NoiseMode, check_fits, sample, synthesize
+from ganedit.ops import lerp, slerp
 
 __all__ = [
     "MAX_FRAMES",

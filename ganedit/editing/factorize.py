@@ -8,14 +8,20 @@ A direction has no sign of its own. Here the entry of largest magnitude is alway
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
-from ganedit.generators.statistics import map_samples
+from ganedit.progress import OnStep
+
+PCA_SAMPLES = 50_000
+"""How many latents `ganspace` looks at."""
+
+_SEED = 1  # GANSpace's
+_CHUNK = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +32,7 @@ class Factorization:
         directions: Of length one, orthogonal, [K, w_dim].
         strengths: How much each moves: eigenvalues of `sefa`, singular values of `closed_form`,
             variances of `ganspace`; [K], descending.
-        layers: Latents that each is meant for, indices below num_ws.
+        layers: Latents that they are meant for, indices below num_ws, ascending.
     """
 
     directions: Tensor
@@ -62,49 +68,83 @@ def sefa(
     counted = convolutions(generator)
     chosen = _chosen(layers, len(counted))
     weights = generator.style_weights()
-    rows = torch.cat([weights[counted[index]] for index in chosen]).double()  # [sum C, w_dim]
+    rows = torch.cat([weights[counted[index]].cpu() for index in chosen]).double()  # [C, w_dim]
     rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
     told = generator.style_layers
     return _strongest(rows.mT @ rows, count, [told[counted[index]].layer for index in chosen])
 
 
-def closed_form(generator: Generator, *, count: int | None = None) -> Factorization:
+def closed_form(
+    generator: Generator, *, layers: Sequence[int] | None = None, count: int | None = None
+) -> Factorization:
     """Return the right singular vectors of all modulation weights, as rosinality's code does.
 
     Nothing is normalised, and of the layers that make the picture only the first takes part.
 
     Args:
         generator: Any with styles.
+        layers: Latents to apply the directions to; None takes all.
         count: Directions to return; None returns w_dim.
 
     Raises:
-        GaneditError: There are not so many directions.
+        GaneditError: A layer does not exist, or there are not so many directions.
     """
-    layers, weights = generator.style_layers, generator.style_weights()
-    first = next((i for i, layer in enumerate(layers) if layer.kind == "rgb"), None)
-    taking = [i for i, layer in enumerate(layers) if layer.kind == "conv" or i == first]
+    told, weights = generator.style_layers, generator.style_weights()
+    first = next((i for i, layer in enumerate(told) if layer.kind == "rgb"), None)
+    taking = [i for i, layer in enumerate(told) if layer.kind == "conv" or i == first]
+    chosen = _chosen(layers, generator.num_ws)
     # Stored weights are scaled when they are used, all by the same: the reference reads them as is.
-    rows = torch.cat([weights[i] for i in taking]).double() * generator.w_dim**0.5
-    found = _strongest(rows.mT @ rows, count, [layers[i].layer for i in taking])
-    return Factorization(found.directions, found.strengths.clamp_min(0).sqrt(), found.layers)
+    rows = torch.cat([weights[i].cpu() for i in taking]).double() * generator.w_dim**0.5
+    found = _strongest(rows.mT @ rows, count, chosen)
+    return replace(found, strengths=found.strengths.clamp_min(0).sqrt())
 
 
+@torch.no_grad()
 def ganspace(
-    generator: Generator, *, labels: Tensor | None = None, count: int | None = None
+    generator: Generator,
+    *,
+    label: Tensor | None = None,
+    layers: Sequence[int] | None = None,
+    count: int | None = None,
+    samples: int = PCA_SAMPLES,
+    on_step: OnStep | None = None,
 ) -> Factorization:
-    """Return the principal components of w (Härkönen et al. 2020, section 3.1), over many samples.
+    """Return the principal components of w (Härkönen et al. 2020, section 3.1).
+
+    The covariance is summed up chunk by chunk in float64, so that the components are exact, and the
+    memory does not grow with the samples. The same samples are drawn each time.
 
     Args:
         generator: Whose mapping network.
-        labels: Of a conditional generator, [SAMPLES, c_dim].
+        label: Of a conditional generator, [1, c_dim].
+        layers: Latents to apply the directions to; None takes all.
         count: Components to return; None returns w_dim.
+        samples: How many z to map; with fewer than w_dim the last components mean nothing.
+        on_step: Called after each chunk.
 
     Raises:
-        GaneditError: There are not so many components.
+        GaneditError: A layer does not exist, or there are not so many components.
+        ValueError: Fewer than two samples.
     """
-    w = map_samples(generator, labels).double()
-    w = w - w.mean(dim=0)
-    return _strongest(w.mT @ w / (len(w) - 1), count, range(generator.num_ws))
+    if samples < 2:
+        raise ValueError(f"samples: expected at least 2, got {samples}")
+    chosen = _chosen(layers, generator.num_ws)
+    _check_count(count, generator.w_dim)
+    place, stream = generator.w_avg.device, torch.Generator().manual_seed(_SEED)
+    sums = torch.zeros(generator.w_dim, dtype=torch.float64)
+    products = torch.zeros(generator.w_dim, generator.w_dim, dtype=torch.float64)
+    for start in range(0, samples, _CHUNK):
+        size = min(_CHUNK, samples - start)
+        z = torch.randn(size, generator.z_dim, generator=stream).to(place)
+        w = generator.map(z, None if label is None else label.to(place).expand(size, -1))[:, 0]
+        # Away from the average, sums of squares lose nothing to the square of the sum.
+        w = (w - generator.w_avg).cpu().double()  # not all devices have doubles
+        sums += w.sum(dim=0)
+        products += w.mT @ w
+        if on_step is not None:
+            on_step(start + size, samples, {})
+    covariance = (products - torch.outer(sums, sums) / samples) / (samples - 1)
+    return _strongest(covariance, count, chosen)
 
 
 def _chosen(layers: Sequence[int] | None, number: int) -> list[int]:
@@ -116,12 +156,15 @@ def _chosen(layers: Sequence[int] | None, number: int) -> list[int]:
     return chosen
 
 
+def _check_count(count: int | None, size: int) -> int:
+    if count is not None and not 1 <= count <= size:
+        raise GaneditError(f"count: got {count}, but there are 1 to {size} directions in w")
+    return size if count is None else count
+
+
 def _strongest(matrix: Tensor, count: int | None, layers: Sequence[int]) -> Factorization:
     """Return the eigenvectors of a symmetric matrix by descending eigenvalue."""
-    size = len(matrix)
-    count = size if count is None else count
-    if not 1 <= count <= size:
-        raise GaneditError(f"count: got {count}, but there are 1 to {size} directions in w")
+    count = _check_count(count, len(matrix))
     values, vectors = torch.linalg.eigh(matrix)  # ascending
     rows = vectors.mT.flip(0)[:count]  # [K, w_dim]
     largest = rows.gather(1, rows.abs().argmax(dim=1, keepdim=True))

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -129,17 +130,27 @@ class ClayFeatures(nn.Module):
         return ClayPrediction(torch.stack(columns, dim=1).clamp(low, high), landmarks)
 
 
-def load_clay_features(device: torch.device | str = "cpu") -> ClayFeatures:
-    """Return the embedded network, float32, frozen, in eval mode.
+def load_clay_features(
+    device: torch.device | str = "cpu", *, path: Path | str | None = None
+) -> ClayFeatures:
+    """Return a feature network, float32, frozen, in eval mode.
+
+    Args:
+        device: Where to put it.
+        path: A file of ``ganedit train-features``; by default the embedded network, which reads
+            clay heads.
 
     Raises:
-        GaneditError: The installation lacks its file or the file is damaged.
+        GaneditError: The file is missing, damaged or no such network.
     """
-    path = asset_path("clay-features")
+    remedy = "write it with 'ganedit train-features'" if path else "reinstall ganedit"
+    path = path or asset_path("clay-features")
     features = ClayFeatures()
     try:
         state: dict[str, Any] = {key: value.float() for key, value in load_file(path).items()}
         features.load_state_dict(state)
     except (SafetensorError, RuntimeError, OSError) as error:
-        raise GaneditError(f"{path}: damaged or of another version; reinstall ganedit") from error
+        raise GaneditError(
+            f"{path}: not the weights of a clay feature network of this version; {remedy}"
+        ) from error
     return features.to(device).eval().requires_grad_(False)

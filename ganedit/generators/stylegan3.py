@@ -425,7 +425,7 @@ class Synthesis(nn.Module):
             output_scale: Factor on the picture.
         """
         super().__init__()
-        self._bands = tuple(bands)
+        self.bands = tuple(bands)
         self.w_dim = w_dim
         self.num_ws = len(bands) + 1
         self.output_scale = output_scale
@@ -454,15 +454,15 @@ class Synthesis(nn.Module):
 
     def modulated(self) -> list[tuple[StyleLayer, FourierInput | SynthesisLayer | ToRGB]]:
         """Return the layers with styles, in network order; the first places the features."""
-        input_ = StyleLayer("input", 4, self._bands[0].size, 0, "input")
+        input_ = StyleLayer("input", 4, self.bands[0].size, 0, "input")
         found: list[tuple[StyleLayer, FourierInput | SynthesisLayer | ToRGB]] = [
             (input_, self.input)
         ]
         for index, name in enumerate(self.layer_names):
             layer = getattr(self, name)
             kind: Literal["conv", "rgb"] = "rgb" if isinstance(layer, ToRGB) else "conv"
-            source = self._bands[max(index - 1, 0)]
-            side = self._bands[index].size
+            source = self.bands[max(index - 1, 0)]
+            side = self.bands[index].size
             found.append((StyleLayer(name, source.channels, side, index + 1, kind), layer))
         return found
 

@@ -4,8 +4,6 @@ They are told apart by content. None of them says which generator it belongs to,
 bound to one by its shape.
 """
 
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -26,23 +24,14 @@ from ganedit.io.latents import (
     open_torch_latents,
     refuse_large,
 )
-from ganedit.io.stored import Flaw, StoredTensor, Window, flaw_error, open_window, shown
-from ganedit.io.zip_files import read_archive
+from ganedit.io.numpy_files import is_numpy, numpy_arrays, read_npy
+from ganedit.io.stored import StoredTensor, Window, shown
 
 # What other projects call the latents in their files, the most telling first.
 _KEYS = (
     "w", "ws", "w_plus", "wp", "latent", "latents", "latent_in", "latent_code", "latent_codes",
     "codes", "dlatent", "dlatents", "projected_w", "w_pivot",
 )  # fmt: skip
-
-_NPY = b"\x93NUMPY"
-_TYPE = re.compile(
-    r"""['"]descr['"]:\s*['"](?P<order>[<>=|]?)(?P<kind>[a-zA-Z])(?P<bytes>[248])['"]"""
-)
-_COLUMNS = re.compile(r"""['"]fortran_order['"]:\s*(True|False)""")
-_SHAPE = re.compile(r"""['"]shape['"]:\s*\(([\d\s,L]{0,200})\)""")
-_MAX_DIMENSIONS = 32
-_LARGEST_HEADER = 1 << 14
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +120,7 @@ def read_latent(path: Path | str) -> Latent | ForeignLatent:
         GaneditError: See `load_latent` and `read_foreign_latent`.
     """
     path = Path(path)
-    if _is_numpy(read_start(path, START_BYTES)):
+    if is_numpy(read_start(path, START_BYTES)):
         return _read_numpy(path)
     content = open_torch_latents(path)
     own = latent_of(content, path)
@@ -149,7 +138,7 @@ def read_foreign_latent(path: Path | str) -> ForeignLatent:
         GaneditError: The file is missing, holds no latents, or too much, or NaN or infinities.
     """
     path = Path(path)
-    if _is_numpy(read_start(path, START_BYTES)):
+    if is_numpy(read_start(path, START_BYTES)):
         return _read_numpy(path)
     return _of_content(open_torch_latents(path), path)
 
@@ -157,64 +146,14 @@ def read_foreign_latent(path: Path | str) -> ForeignLatent:
 # Numpy's own files
 
 
-def _is_numpy(start: bytes) -> bool:
-    """Return whether a file is an array, or a zip archive whose first member is named as one."""
-    if not start.startswith(b"PK\3\4"):
-        return start.startswith(_NPY)
-    length = int.from_bytes(start[26:28], "little")
-    return start[30 : 30 + length].endswith(b".npy")
-
-
 def _read_numpy(path: Path) -> ForeignLatent:
-    window = open_window(path)
-    if window.read(0, 2) != b"PK":
-        return _of_array(_read_npy(window, str(path)), path, "a numpy array")
-    try:
-        members = read_archive(window)
-    except Flaw as flaw:
-        raise flaw_error(str(path), flaw) from flaw
-    arrays = {
-        name.removesuffix(".npy"): member
-        for name, member in members.items()
-        if name.endswith(".npy")
-    }
+    arrays = numpy_arrays(path)
+    if isinstance(arrays, Window):
+        return _of_array(read_npy(arrays, str(path), max_bytes=MAX_BYTES), path, "a numpy array")
     key = _obvious_key(arrays, path)
-    array = _read_npy(arrays[key], f"{path}: '{shown(key, longest=40)}'")
+    name = f"{path}: '{shown(key, longest=40)}'"
+    array = read_npy(arrays[key], name, max_bytes=MAX_BYTES)
     return _of_array(array, path, "a numpy archive")
-
-
-def _read_npy(window: Window, name: str) -> "np.ndarray[Any, Any]":
-    """Return the array in the bytes of a ``.npy`` file.
-
-    The header is Python text, of which a few words are enough; numpy would run its tokenizer on it,
-    and on arrays of objects its unpickler.
-    """
-    if window.length > MAX_BYTES:
-        raise GaneditError(f"{name}: {window.length >> 20} MB is too large for latents")
-    broken = GaneditError(f"{name}: broken or incomplete; nothing in it was run")
-    start = window.read(0, min(12, window.length))
-    width = 2 if start[6:7] == b"\1" else 4
-    length = int.from_bytes(start[8 : 8 + width], "little")
-    begin = 8 + width + length
-    if not start.startswith(_NPY) or length > _LARGEST_HEADER or begin > window.length:
-        raise broken
-    header = window.read(8 + width, length).decode("latin-1")
-    kind, columns, sizes = (pattern.search(header) for pattern in (_TYPE, _COLUMNS, _SHAPE))
-    if columns is None or sizes is None:
-        raise broken
-    if kind is None or kind["kind"] != "f":
-        if re.search(r"['\"]\|?O", header):
-            raise GaneditError(
-                f"{name}: refused, it pickles Python objects; save a plain array of numbers instead"
-            )
-        raise GaneditError(f"{name}: expected an array of floating point numbers")
-    dtype = np.dtype(f"{kind['order']}f{kind['bytes']}")
-    shape = tuple(int(number) for number in re.findall(r"\d+", sizes[1]))
-    nbytes = math.prod(shape) * dtype.itemsize
-    if window.length - begin != nbytes or len(shape) > _MAX_DIMENSIONS:
-        raise broken
-    array = np.frombuffer(window.read(begin, nbytes), dtype)
-    return array.reshape(shape, order="F" if columns[1] == "True" else "C")
 
 
 def _of_array(array: "np.ndarray[Any, Any]", path: Path, origin: str) -> ForeignLatent:
@@ -238,6 +177,8 @@ def _of_content(content: Any, path: Path) -> ForeignLatent:
 
 
 def _of_dict(content: Mapping[Any, Any], path: Path) -> ForeignLatent:
+    if content.get("format") == "ganedit-directions":
+        raise GaneditError(f"{path}: holds directions, not latents; they go to edit --direction")
     entries = list(content.values())
     if entries and all(isinstance(entry, dict) and "latent" in entry for entry in entries):
         return _of_rosinality(content, path)

@@ -260,31 +260,40 @@ def _lanczos_matrix(size: int, target: int, *, device: torch.device) -> Tensor:
 # Writing
 
 
-def encode_image(image: Tensor, *, suffix: str = ".png") -> bytes:
+def encode_image(image: Tensor, *, suffix: str = ".png", opacity: Tensor | None = None) -> bytes:
     """Return the bytes of an image file.
 
     Args:
         image: [1, 3, H, W] in [-1, 1].
         suffix: .png, .jpg, .jpeg or .webp (lossless).
+        opacity: [1, 1, H, W] in [0, 1], for .png and .webp; None means opaque.
     """
     if suffix.lower() not in _SAVE_SETTINGS:
         known = ", ".join(_SAVE_SETTINGS)
         raise GaneditError(f"cannot write {suffix or 'a picture without suffix'}; use {known}")
     format_, settings = _SAVE_SETTINGS[suffix.lower()]
     buffer = io.BytesIO()
-    _to_picture(image).save(buffer, format=format_, **settings)
+    picture = _to_picture(image)
+    if opacity is not None:
+        if format_ == "JPEG":
+            raise GaneditError(f"cannot write transparent {suffix}; use .png or .webp")
+        picture.putalpha(
+            Image.fromarray(to_uint8(opacity.expand_as(image) * 2 - 1)[0, ..., 0].numpy())
+        )
+    picture.save(buffer, format=format_, **settings)
     return buffer.getvalue()
 
 
-def write_image(path: Path | str, image: Tensor) -> None:
+def write_image(path: Path | str, image: Tensor, *, opacity: Tensor | None = None) -> None:
     """Write one image, atomically, in the format that the suffix names.
 
     Args:
         path: Ends in .png, .jpg, .jpeg or .webp (lossless).
         image: [1, 3, H, W] in [-1, 1].
+        opacity: As in `encode_image`.
     """
     path = Path(path)
-    write_bytes(path, encode_image(image, suffix=path.suffix))
+    write_bytes(path, encode_image(image, suffix=path.suffix, opacity=opacity))
 
 
 def _to_picture(image: Tensor) -> Image.Image:

@@ -300,7 +300,7 @@ def _checked(content: dict[Any, Any], size: int) -> Latent:
     stored = {"ws": [content.get("ws")], "noise": noise or [], "offsets": offsets or []}
     for what, values in stored.items():
         for value in values:
-            tensors[what].append(_checked_tensor(value, what, size))
+            tensors[what].append(checked_tensor(value, what, size))
             size -= value.nbytes  # together they must fit, views included
     return Latent(
         ws=tensors["ws"][0],
@@ -360,7 +360,7 @@ def _numbers(value: object) -> tuple[float, float]:
     return first, second
 
 
-def _checked_tensor(value: object, what: str, size: int) -> Tensor:
+def checked_tensor(value: object, what: str, size: int) -> Tensor:
     """Return ``value`` as finite float32 on the CPU; ``size`` bytes bound what it may hold."""
     if not isinstance(value, StoredTensor):
         raise ValueError(f"{what}: expected a tensor, got {type(value).__name__}")

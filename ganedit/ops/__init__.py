@@ -2,6 +2,7 @@
 
 from ganedit.ops.bias_act import Activation, activation_gain, bias_act
 from ganedit.ops.filtered_lrelu import filtered_lrelu
+from ganedit.ops.interpolate import lerp, slerp
 from ganedit.ops.modulated_conv2d import modulated_conv2d
 from ganedit.ops.resampled_conv2d import downsampling_conv2d, upsampling_conv2d
 from ganedit.ops.upfirdn2d import downsample2d, setup_filter, upfirdn2d, upsample2d
@@ -13,8 +14,10 @@ __all__ = [
     "downsample2d",
     "downsampling_conv2d",
     "filtered_lrelu",
+    "lerp",
     "modulated_conv2d",
     "setup_filter",
+    "slerp",
     "upfirdn2d",
     "upsample2d",
     "upsampling_conv2d",

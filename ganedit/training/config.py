@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ganedit.data.clayheads.factors import FACTOR_INDEX
 from ganedit.errors import GaneditError
 
 # Fields that may change when a run is continued: they do not change what a step computes.
@@ -56,8 +57,23 @@ class TrainingConfig:
         ada_target: Mean sign of D(real) that ada steers to, 0..1.
         ada_interval: Steps from one adjustment to the next.
         ada_kimg: kimg in which the probability can travel from 0 to 1; auto is 500, with init 100.
-        freeze_d: Discriminator layers that never train, counted from the highest resolution.
-        init: Snapshot to start the weights from (transfer learning).
+        freeze_d: Discriminator layers that never train, counted from the highest resolution
+            (FreezeD as NVlabs counts).
+        train_d_blocks: Only this many of the discriminator's last blocks train, besides what
+            follows them (FreezeD as Cartoon-StyleGAN counts); 0 is all.
+        freeze_g: Only this many of the generator's highest resolutions train (Cartoon-StyleGAN's
+            FreezeG), without path lengths; 0 is all.
+        freeze_style: Latents, from the first, that the starting network's mapping gives; 0 is none.
+        structure_loss: Resolutions, from 8 pixels on, whose features should stay those of the
+            starting network; 0 is none.
+        structure_weight: Weight of that loss.
+        keep_factors: Names of clay factors, joined by commas, that pictures should share with those
+            of the starting network (attribute matching); None is none.
+        keep_weight: Weight of that loss.
+        keep_reader: File of the feature network that reads them off both; None is the embedded one,
+            which reads clay heads.
+        init: Network to start the weights from (transfer learning): an embedded name, a file, an
+            address.
         dtype: Inside the networks; ``auto`` measures which of the two this machine runs faster.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``.
         threads: CPU threads; None leaves torch's choice.
@@ -99,7 +115,15 @@ class TrainingConfig:
     ada_interval: int = 4
     ada_kimg: float | None = None
     freeze_d: int = 0
-    init: Path | None = None
+    train_d_blocks: int = 0
+    freeze_g: int = 0
+    freeze_style: int = 0
+    structure_loss: int = 0
+    structure_weight: float = 1.0
+    keep_factors: str | None = None
+    keep_weight: float = 20.0
+    keep_reader: Path | None = None
+    init: Path | str | None = None
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
     threads: int | None = None
@@ -117,6 +141,7 @@ class TrainingConfig:
             r1_gamma=_or(self.r1_gamma, 0.0002 * resolution**2 / self.batch),
             ema_kimg=_or(self.ema_kimg, self.batch * 10 / 32),
             ada_kimg=_or(self.ada_kimg, 500.0 if self.init is None else 100.0),
+            pl_weight=0.0 if self.freeze_g else self.pl_weight,
         )
 
     def validate(self) -> None:
@@ -137,6 +162,24 @@ class TrainingConfig:
             raise GaneditError(f"--augment must be ada, fixed or off, got {self.augment}")
         if self.dtype not in ("auto", "float32", "bfloat16"):
             raise GaneditError(f"--dtype must be auto, float32 or bfloat16, got {self.dtype}")
+        for name in () if self.keep_factors is None else self.keep_factors.split(","):
+            if name not in FACTOR_INDEX:
+                raise GaneditError(
+                    f"--keep-factors: there is no factor {name!r:.40}; there are"
+                    f" {', '.join(FACTOR_INDEX)}"
+                )
+        if self.freeze_d and self.train_d_blocks:
+            raise GaneditError(
+                "--freeze-d and --train-d-blocks both say what of the discriminator trains; give"
+                " one of them"
+            )
+
+    @property
+    def keeping(self) -> list[str]:
+        """Flags of the options that keep something of the starting network."""
+        discriminator = ("freeze_d", "train_d_blocks")
+        generator = ("freeze_g", "freeze_style", "structure_loss", "keep_factors")
+        return [flag(name) for name in discriminator + generator if getattr(self, name)]
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as plain JSON values."""
@@ -146,12 +189,16 @@ class TrainingConfig:
         }
 
     def differences(self, options: dict[str, Any]) -> list[str]:
-        """Return the flags whose value in ``options`` (from `to_json`) trains differently."""
+        """Return the flags whose value in ``options`` (from `to_json`) trains differently.
+
+        What an older run's options lack had its default.
+        """
         mine = self.to_json()
+        then = {field.name: field.default for field in dataclasses.fields(self)} | options
         return [
-            f"{flag(name)} {options.get(name)!r} is now {value!r}"
+            f"{flag(name)} {then[name]!r} is now {value!r}"
             for name, value in mine.items()
-            if name not in _NOT_IN_TRAJECTORY and options.get(name) != value
+            if name not in _NOT_IN_TRAJECTORY and then[name] != value
         ]
 
     def __str__(self) -> str:
@@ -188,6 +235,12 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("ada_interval", 1, 1 << 20),
     ("ada_kimg", 1e-3, math.inf),
     ("freeze_d", 0, 100),
+    ("train_d_blocks", 0, 100),
+    ("freeze_g", 0, 100),
+    ("freeze_style", 0, 100),
+    ("structure_loss", 0, 100),
+    ("structure_weight", 0, 1e6),
+    ("keep_weight", 0, 1e6),
     ("threads", 1, 1024),
     ("tick_kimg", 1e-3, math.inf),
     ("snapshot_ticks", 1, 1 << 20),
@@ -200,7 +253,6 @@ _FLAGS = {
     "learning_rate": "--lr",
     "r1_gamma": "--gamma",
     "ada_target": "--target",
-    "freeze_d": "--freezed",
     "mapping_layers": "--map-layers",
     "tick_kimg": "--tick",
     "snapshot_ticks": "--snap",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -58,16 +59,18 @@ class FeatureScores:
         hair_style_accuracy: Share of heads whose hair style is right, 0..1.
         landmark_pixels: Mean distance of a landmark from its true place, pixels.
         resolution: Side of the pictures those pixels belong to.
+        style: Of the heads.
     """
 
     r2: dict[str, float]
     hair_style_accuracy: float
     landmark_pixels: float
     resolution: int
+    style: Literal["clay", "emoji"] = "clay"
 
 
 def train_clay_features(
-    data: Path | str,
+    data: Path | str | Sequence[Path | str],
     *,
     kimg: float = 160.0,
     batch: int = 64,
@@ -82,7 +85,8 @@ def train_clay_features(
     blurred and given noise, so that generated pictures are read as well as rendered ones.
 
     Args:
-        data: An archive made by ``ganedit dataset clay``.
+        data: One or several archives made by ``ganedit dataset clay``; the network reads heads of
+            their styles only, and those in between if it has seen both.
         kimg: Length in thousands of pictures seen.
         batch: Pictures a step.
         learning_rate: At the start.
@@ -94,20 +98,10 @@ def train_clay_features(
         The network in eval mode, its layers calibrated (see `calibrate_layers`).
 
     Raises:
-        GaneditError: The archive is no such archive, or holds heads of another style.
+        GaneditError: An archive is no such archive, holds a single head, or larger pictures than
+            another.
     """
-    truth = read_truth(data)
-    if truth.style != "clay":
-        raise GaneditError(
-            f"{data}: holds {truth.style} heads, and the features are those of clay heads; make "
-            "an archive with 'ganedit dataset clay --style clay'"
-        )
-    dataset, factors = ImageDataset(data), truth.factors
-    if len(dataset) != len(factors):
-        raise GaneditError(f"{data}: {len(dataset)} pictures but {len(factors)} rows of factors")
-    if len(dataset) < 2:
-        raise GaneditError(f"{data}: holds a single head; make an archive of more")
-    landmarks = _landmark_fractions(factors)
+    heads = _Heads([data] if isinstance(data, Path | str) else data)
     place = resolve_device(device)
     random = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
@@ -121,10 +115,10 @@ def train_clay_features(
         lambda step: min((step + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * step / steps) + 1e-3),
     )
     for step in range(steps):
-        index = torch.randint(len(dataset), (batch,), generator=random)
+        index = torch.randint(len(heads.factors), (batch,), generator=random)
         mirror = torch.rand(batch, generator=random) < 0.5
-        images = distort(dataset.batch(index, mirror), random).to(place)
-        wanted, points = _mirror_truth(factors[index], landmarks[index], mirror)
+        images = distort(heads.pictures(index, mirror), random).to(place)
+        wanted, points = _mirror_truth(heads.factors[index], heads.landmarks[index], mirror)
         with torch.autocast(place.type, torch.bfloat16):
             outputs = features.outputs(images)
         loss = _loss(*outputs, wanted.to(place), points.to(place))
@@ -135,8 +129,63 @@ def train_clay_features(
         if on_step:
             on_step(step + 1, steps, {"loss": float(loss.detach())})
     features.eval().requires_grad_(False)
-    calibrate_layers(features, dataset.batch(torch.arange(min(512, len(dataset)))).to(place))
+    calibrate_layers(features, heads.first(512).to(place))
     return features.cpu()
+
+
+class _Heads:
+    """The pictures of archives, numbered through, and their truth.
+
+    Attributes:
+        factors: [N, F].
+        landmarks: As fractions of the picture's side, [N, L, 2].
+    """
+
+    def __init__(self, archives: Sequence[Path | str]) -> None:
+        """Read everything.
+
+        Raises:
+            GaneditError: See `train_clay_features`.
+        """
+        self._datasets = []
+        factors, landmarks = [], []
+        for archive in archives:
+            truth = read_truth(archive)
+            dataset = ImageDataset(archive)
+            if len(dataset) != len(truth.factors):
+                raise GaneditError(
+                    f"{archive}: {len(dataset)} pictures but {len(truth.factors)} rows of factors"
+                )
+            if len(dataset) < 2:
+                raise GaneditError(f"{archive}: holds a single head; make an archive of more")
+            self._datasets.append(dataset)
+            factors.append(truth.factors)
+            landmarks.append(_landmark_fractions(truth.factors, truth.style))
+        sides = [dataset.resolution for dataset in self._datasets]
+        if len(set(sides)) > 1:
+            raise GaneditError(
+                f"{archives[-1]}: the archives hold pictures of {', '.join(map(str, sides))}"
+                " pixels; make them of one size"
+            )
+        self.factors, self.landmarks = torch.cat(factors), torch.cat(landmarks)
+
+    def pictures(self, index: Tensor, mirror: Tensor) -> Tensor:
+        """Return pictures [N, 3, R, R] by their numbers [N], flipped where ``mirror`` [N] says."""
+        order, parts, start = [], [], 0
+        for dataset in self._datasets:
+            (here,) = torch.nonzero(
+                (start <= index) & (index < start + len(dataset)), as_tuple=True
+            )
+            parts.append(dataset.batch(index[here] - start, mirror[here]))
+            order.append(here)
+            start += len(dataset)
+        return torch.cat(parts)[torch.cat(order).argsort()]
+
+    def first(self, count: int) -> Tensor:
+        """Return at most ``count`` pictures, the first of each archive."""
+        shares = [min(len(dataset), count // len(self._datasets)) for dataset in self._datasets]
+        pairs = zip(self._datasets, shares, strict=True)
+        return torch.cat([dataset.batch(torch.arange(share)) for dataset, share in pairs])
 
 
 def calibrate_layers(features: ClayFeatures, images: Tensor) -> None:
@@ -156,34 +205,42 @@ def calibrate_layers(features: ClayFeatures, images: Tensor) -> None:
 
 @torch.no_grad()
 def score_clay_features(
-    features: ClayFeatures, seeds: Sequence[int], *, resolution: int = 64
+    features: ClayFeatures,
+    seeds: Sequence[int],
+    *,
+    style: Literal["clay", "emoji"] = "clay",
+    resolution: int = 64,
 ) -> FeatureScores:
     """Measure a network on rendered heads it has not seen.
 
     Args:
         features: The network, in eval mode.
         seeds: Heads that are not in its training archive.
+        style: Of the heads; that of the training archive.
         resolution: Side of the pictures in pixels.
     """
     truth = sample_factors(seeds)
     factors, landmarks = [], []
     for rows in truth.split(64):
-        images = render(rows, resolution=resolution).image
+        images = render(rows, resolution=resolution, style=style).image
         prediction = features.predict(images)
         factors.append(prediction.factors)
         landmarks.append(prediction.landmarks)
     predicted = torch.cat(factors)
-    style = truth[:, FACTOR_INDEX["hair_style"]]
+    hair_style = truth[:, FACTOR_INDEX["hair_style"]]
     r2 = {}
     for index, factor in enumerate(FACTORS):
-        seen = style > 0 if factor.name == "hair_length" else torch.ones_like(style).bool()
+        seen = torch.ones(len(truth), dtype=torch.bool)
+        if factor.name == "hair_length":
+            seen = hair_style > 0
         true, error = truth[seen, index].double(), (predicted - truth)[seen, index].double()
         if factor.unit == "turn":
             error = (error + 0.5) % 1 - 0.5
         r2[factor.name] = float(1 - error.square().sum() / (true - true.mean()).square().sum())
-    misses = (torch.cat(landmarks) - _landmark_fractions(truth)).norm(dim=-1)
-    right = (predicted[:, FACTOR_INDEX["hair_style"]] == style).float().mean()
-    return FeatureScores(r2, float(right), float(misses.mean() * resolution), resolution)
+    misses = (torch.cat(landmarks) - _landmark_fractions(truth, style)).norm(dim=-1)
+    right = (predicted[:, FACTOR_INDEX["hair_style"]] == hair_style).float().mean()
+    pixels = float(misses.mean() * resolution)
+    return FeatureScores(r2, float(right), pixels, resolution, style)
 
 
 def check_features_path(path: Path | str, *, overwrite: bool) -> None:
@@ -196,10 +253,13 @@ def check_features_path(path: Path | str, *, overwrite: bool) -> None:
     check_target(path, ours=_is_ours, overwrite=overwrite)
 
 
-def save_clay_features(path: Path | str, features: ClayFeatures, scores: FeatureScores) -> None:
+def save_clay_features(
+    path: Path | str, features: ClayFeatures, scores: Sequence[FeatureScores]
+) -> None:
     """Write a network in half precision with its figures in the metadata, atomically."""
     state = {key: value.half().contiguous() for key, value in features.state_dict().items()}
-    metadata = {"ganedit": json.dumps({"format": _FORMAT, **dataclasses.asdict(scores)})}
+    figures = [dataclasses.asdict(one) for one in scores]
+    metadata = {"ganedit": json.dumps({"format": _FORMAT, "scores": figures})}
     # Serialised in memory: safetensors' own writer hides a full disk in an error of its own kind.
     write_bytes(path, save(state, metadata=metadata))
 
@@ -213,11 +273,11 @@ def _is_ours(path: Path) -> bool:
         return False
 
 
-def _landmark_fractions(factors: Tensor) -> Tensor:
+def _landmark_fractions(factors: Tensor, style: Literal["clay", "emoji"]) -> Tensor:
     """Where the landmarks of heads fall, as fractions of the picture's side, [N, L, 2]."""
     yaw, pitch = factors[:, FACTOR_INDEX["yaw"]], factors[:, FACTOR_INDEX["pitch"]]
     camera = camera_label(look_at_pose(yaw, pitch, radius=CAMERA_RADIUS))
-    return project_points(camera, landmark_positions(factors))
+    return project_points(camera, landmark_positions(factors, style=style))
 
 
 def mirror_factors(factors: Tensor) -> Tensor:

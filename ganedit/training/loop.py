@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganedit.checkpoints import open_checkpoint
+from ganedit.checkpoints.sources import locate
 from ganedit.data.dataset import ImageDataset
 from ganedit.errors import GaneditError
 from ganedit.generators import Generator, StyleGAN2Generator
@@ -50,6 +51,7 @@ from ganedit.training.state import (
     read_state,
     restore_state,
 )
+from ganedit.training.transfer import attribute_loss, structure_loss
 
 Evaluate = Callable[[Generator], dict[str, float]]
 Autocast = Callable[[], AbstractContextManager[Any]]
@@ -90,7 +92,8 @@ def train(  # noqa: C901, PLR0915  # the loop reads best in one piece, in titled
     Args:
         config: All options.
         resume: Folder of a training to continue from while ``config.out`` holds none itself; so
-            the same call goes on where it was stopped.
+            the same call goes on where it was stopped. A training that started from a network
+            remembers it.
         on_step: Called after every step as ``on_step(images, total_images, figures)``.
         on_tick: Called with every line of statistics.
         evaluate: Called with the averaged generator at every snapshot; its figures are kept.
@@ -101,13 +104,13 @@ def train(  # noqa: C901, PLR0915  # the loop reads best in one piece, in titled
     # Options, data, networks.
     config.validate()
     dataset = ImageDataset(config.data)
-    config = _checked_against(config, dataset)
+    found = _state_path(config, resume)
+    content = None if found is None else read_state(found)
+    config = _checked_against(_with_start(config, content), dataset)
     device = resolve_device(config.device)
     labels = dataset.labels if config.conditional else None
     claim_folder(config.out)
-    found = _state_path(config, resume)
-    content, config = _read_options(config, found)
-    origin = read_origin(config, dataset)
+    config = _decided(config, found, content)
     with _isolated(device, config), interruptible() as interrupted:
         torch.manual_seed(config.seed)
         state = initial_state(
@@ -119,6 +122,7 @@ def train(  # noqa: C901, PLR0915  # the loop reads best in one piece, in titled
         if found is not None and content is not None:
             restore_state(found, state, content)
             del content
+        origin = read_origin(config, dataset, adapted_from=state.adapted_from)
         autocast = _autocast(config, device)
         order = _EndlessOrder(len(dataset), seed=config.seed)
 
@@ -204,15 +208,21 @@ def train(  # noqa: C901, PLR0915  # the loop reads best in one piece, in titled
     return TrainingResult(reason, state.images, state.seconds, snapshot, figures)
 
 
-def plan(config: TrainingConfig) -> dict[str, Any]:
+def plan(config: TrainingConfig, *, resume: Path | None = None) -> dict[str, Any]:
     """Return what `train` would do: the options with automatic numbers, and the sizes.
+
+    Args:
+        config: As in `train`.
+        resume: As in `train`.
 
     Raises:
         GaneditError: Bad options or data.
     """
     config.validate()
     dataset = ImageDataset(config.data)
-    config = _checked_against(config, dataset)
+    found = _state_path(config, resume)
+    content = None if found is None else read_state(found)
+    config = _checked_against(_with_start(config, content), dataset)
     labels = dataset.labels if config.conditional else None
     with torch.random.fork_rng(devices=[]):
         state = initial_state(
@@ -226,10 +236,17 @@ def plan(config: TrainingConfig) -> dict[str, Any]:
         "pictures": len(dataset),
         "resolution": dataset.resolution,
         "label_numbers": 0 if labels is None else labels.shape[1],
-        "generator_parameters": sum(p.numel() for p in state.generator.parameters()),
-        "discriminator_parameters": sum(p.numel() for p in state.discriminator.parameters()),
-        "discriminator_trainable": sum(p.numel() for p in state.trainable),
+        **_sizes("generator", state.generator),
+        **_sizes("discriminator", state.discriminator),
         "steps": round(config.kimg * 1000 / config.batch),
+    }
+
+
+def _sizes(name: str, network: nn.Module) -> dict[str, int]:
+    sizes = [(p.numel(), p.requires_grad) for p in network.parameters()]
+    return {
+        f"{name}_parameters": sum(size for size, _ in sizes),
+        f"{name}_trainable": sum(size for size, trains in sizes if trains),
     }
 
 
@@ -245,7 +262,10 @@ def _adversarial_step(
 ) -> dict[str, Tensor]:
     """Train the discriminator, then the generator, on the same generated images."""
     with autocast():
-        fakes = _generate(config, state.generator, len(reals), c, reals.device)
+        drawn = _draw(config, state.generator, len(reals), reals.device)
+        # What the mapping network gives on average moves only if that network does.
+        ws = _latents(config, state, drawn, c, update_w_avg=config.freeze_g == 0)
+        fakes = state.generator.synthesis(ws, noise="random")
 
     # Discriminator.
     with autocast():
@@ -260,14 +280,44 @@ def _adversarial_step(
         with autocast():
             logits = state.discriminator(augment(fakes, state.augment_p), c)
         generator_loss = generator_logistic_loss(logits)
-        generator_loss.backward()
+        kept = _kept(config, state, drawn, ws, fakes, c, autocast)
+        (generator_loss + sum(weight * loss for weight, loss in kept.values())).backward()
     _descend(state.generator_optimizer, list(state.generator.parameters()))
     return {
         "loss_generator": generator_loss.detach(),
+        **{name: loss.detach() for name, (_, loss) in kept.items()},
         "loss_discriminator": discriminator_loss.detach(),
         "sign_real": real_logits.detach().sign().mean(),
         "sign_fake": fake_logits.detach().sign().mean(),
     }
+
+
+def _kept(
+    config: TrainingConfig,
+    state: TrainingState,
+    drawn: "_Draw",
+    ws: Tensor,
+    fakes: Tensor,
+    c: Tensor | None,
+    autocast: Autocast,
+) -> dict[str, tuple[float, Tensor]]:
+    """Return the losses that hold the pictures just made to the start's, with their weights."""
+    kept: dict[str, tuple[float, Tensor]] = {}
+    if state.source is None:
+        return kept
+    with autocast():
+        with torch.no_grad():
+            source_ws = _mapped(state.source, drawn, c)
+        if config.structure_loss:
+            blocks = config.structure_loss
+            loss = structure_loss(state.generator, state.source, ws, source_ws, blocks=blocks)
+            kept["loss_structure"] = config.structure_weight, loss
+        if state.reader is not None and config.keep_factors is not None:
+            with torch.no_grad():
+                before = state.source.synthesis(source_ws)
+            loss = attribute_loss(state.reader, fakes, before, config.keep_factors.split(","))
+            kept["loss_factors"] = config.keep_weight, loss
+    return kept
 
 
 def _r1_step(
@@ -295,7 +345,10 @@ def _path_length_step(
     count = max(config.batch // config.pl_batch_shrink, 1)
     device = state.pl_mean.device
     with autocast():
-        ws = _latents(config, state.generator, count, None if c is None else c[:count], device)
+        drawn = _draw(config, state.generator, count, device)
+        ws = _latents(config, state, drawn, None if c is None else c[:count])
+        if not ws.requires_grad:  # all of them come from the starting network
+            ws.requires_grad_()
         images = state.generator.synthesis(ws, noise="random")
     lengths = path_lengths(images, ws, torch.randn_like(images))
     mean = state.pl_mean.lerp(lengths.mean(), config.pl_decay)
@@ -306,41 +359,57 @@ def _path_length_step(
     return {"path_length": lengths.detach().mean(), "path_penalty": penalty.detach()}
 
 
-def _generate(
-    config: TrainingConfig,
-    generator: StyleGAN2Generator,
-    count: int,
-    c: Tensor | None,
-    device: torch.device,
+@dataclass(frozen=True, eq=False)
+class _Draw:
+    """What a batch of latents is made of.
+
+    Attributes:
+        z: Random vectors, [N, z_dim], or [2N, z_dim] where two latents may share a picture.
+        cutoff: The layer from which on the second latent is used, [N, 1, 1]; None without one.
+    """
+
+    z: Tensor
+    cutoff: Tensor | None
+
+
+def _draw(
+    config: TrainingConfig, generator: StyleGAN2Generator, count: int, device: torch.device
+) -> _Draw:
+    z = torch.randn(2 * count, generator.z_dim, device=device)
+    if config.style_mixing == 0:
+        return _Draw(z[:count], None)
+    cutoff = torch.randint(1, generator.num_ws, [count, 1, 1])
+    unmixed = torch.rand(count, 1, 1) >= config.style_mixing
+    return _Draw(z, cutoff.masked_fill(unmixed, generator.num_ws).to(device))
+
+
+def _mapped(
+    generator: StyleGAN2Generator, drawn: _Draw, c: Tensor | None, *, update_w_avg: bool = False
 ) -> Tensor:
-    ws = _latents(config, generator, count, c, device, update_w_avg=True)
-    return generator.synthesis(ws, noise="random")
+    """Return a generator's latents, [N, num_ws, w_dim]."""
+    if drawn.cutoff is None:
+        return generator.mapping(drawn.z, c, update_w_avg=update_w_avg)
+    both = None if c is None else c.repeat(2, 1)
+    first, second = generator.mapping(drawn.z, both, update_w_avg=update_w_avg).chunk(2)
+    layer = torch.arange(generator.num_ws, device=drawn.z.device)[:, None]
+    return torch.where(layer < drawn.cutoff, first, second)
 
 
 def _latents(
     config: TrainingConfig,
-    generator: StyleGAN2Generator,
-    count: int,
+    state: TrainingState,
+    drawn: _Draw,
     c: Tensor | None,
-    device: torch.device,
     *,
     update_w_avg: bool = False,
 ) -> Tensor:
-    """Return latents, [N, num_ws, w_dim], some of them mixed of two from a random layer on."""
-    z = torch.randn(2 * count, generator.z_dim, device=device)
-    ws = generator.mapping(
-        z[:count] if config.style_mixing == 0 else z,
-        c if c is None or config.style_mixing == 0 else c.repeat(2, 1),
-        update_w_avg=update_w_avg,
-    )
-    if config.style_mixing == 0:
+    """Return the latents of a step, [N, num_ws, w_dim], the first of the starting network's."""
+    ws = _mapped(state.generator, drawn, c, update_w_avg=update_w_avg)
+    if state.source is None or not config.freeze_style:
         return ws
-    first, second = ws.chunk(2)
-    cutoff = torch.randint(1, generator.num_ws, [count, 1, 1])
-    unmixed = torch.rand(count, 1, 1) >= config.style_mixing
-    cutoff = cutoff.masked_fill(unmixed, generator.num_ws).to(device)
-    layer = torch.arange(generator.num_ws, device=device)[:, None]
-    return torch.where(layer < cutoff, first, second)
+    with torch.no_grad():
+        kept = _mapped(state.source, drawn, c)
+    return torch.cat([kept[:, : config.freeze_style], ws[:, config.freeze_style :]], dim=1)
 
 
 def _descend(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
@@ -477,7 +546,7 @@ def _checked_against(config: TrainingConfig, dataset: ImageDataset) -> TrainingC
         raise GaneditError("--mirror would contradict camera labels; drop --mirror or --cond")
     if config.init is not None:
         # The networks come with their sizes; the options say what is trained.
-        origin = open_checkpoint(config.init).generator.config
+        origin = open_checkpoint(locate(str(config.init))).generator.config
         sizes = ("z_dim", "w_dim", "mapping_layers", "channel_base", "channel_max")
         known = {name: origin[name] for name in sizes if name in origin}
         config = dataclasses.replace(config, **known)
@@ -492,32 +561,42 @@ def _state_path(config: TrainingConfig, resume: Path | None) -> Path | None:
     return resume / STATE_FILE
 
 
-def _read_options(
-    config: TrainingConfig, path: Path | None
-) -> tuple[dict[str, Any] | None, TrainingConfig]:
-    """Return the state at ``path``, if any, and the options with the number format decided.
+def _with_start(config: TrainingConfig, content: Mapping[str, Any] | None) -> TrainingConfig:
+    """Return the options with the network that the training goes on from started from."""
+    options = {} if content is None else content.get("options")
+    if config.init is not None or not isinstance(options, dict):
+        return config
+    init = options.get("init")
+    return dataclasses.replace(config, init=init) if isinstance(init, str) else config
+
+
+def _decided(
+    config: TrainingConfig, path: Path | None, content: Mapping[str, Any] | None
+) -> TrainingConfig:
+    """Return the options with the number format decided.
 
     Raises:
-        GaneditError: The state is unreadable or of a training with other options.
+        GaneditError: The state at ``path``, if any, is of a training with other options.
     """
-    if path is None:
+    if content is None:
         if config.dtype == "auto":
             dtype = faster_dtype(resolve_device(config.device))
             config = dataclasses.replace(config, dtype=dtype)
-        return None, config
-    content = read_state(path)
+        return config
     options = content.get("options")
     if not isinstance(options, dict):
         raise GaneditError(f"{path}: lacks its options")
     if config.dtype == "auto":
         config = dataclasses.replace(config, dtype=options.get("dtype", "float32"))
     changed = config.differences(options)
+    if config.init is not None and options.get("init") is None:
+        changed.append("it started from no network")
     if changed:
         raise GaneditError(
             f"{path}: was trained with other options ({'; '.join(changed)}); "
             "give the same ones or choose another --out"
         )
-    return content, config
+    return config
 
 
 def _check_finite(line: dict[str, Any], config: TrainingConfig) -> None:

@@ -3,7 +3,7 @@
 import json
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ganedit.checkpoints import open_checkpoint, save_network
+from ganedit.checkpoints.sources import locate
 from ganedit.data.dataset import ImageDataset
 from ganedit.errors import GaneditError
 from ganedit.generators import StyleGAN2Generator
@@ -22,6 +23,7 @@ from ganedit.training.config import TrainingConfig
 from ganedit.training.state import STATE_FILE, TrainingState, save_state
 
 OPTIONS_FILE = "training_options.json"
+BLEND_FILE = "blend.safetensors"  # where a recycled training starts
 STATS_FILE = "stats.jsonl"
 METRICS_FILE = "metrics.jsonl"
 LOG_FILE = "log.txt"
@@ -35,7 +37,8 @@ def claim_folder(out: Path) -> None:
     """
     make_folder(out)
     sweep_partials(out)
-    if any(out.iterdir()) and not (out / OPTIONS_FILE).is_file():
+    others = {path.name for path in out.iterdir()} - {BLEND_FILE}
+    if others and not (out / OPTIONS_FILE).is_file():
         raise GaneditError(f"{out}: holds files of something else; choose another --out")
 
 
@@ -112,26 +115,37 @@ def write_snapshot(
     return path
 
 
-def read_origin(config: TrainingConfig, dataset: ImageDataset) -> dict[str, Any]:
+def read_origin(
+    config: TrainingConfig, dataset: ImageDataset, *, adapted_from: Sequence[str]
+) -> dict[str, Any]:
     """Return what the provenance of every snapshot says, without this machine's paths.
 
     A network of the clay world, or fine-tuned from one, says so: its pictures are compared in the
-    clay feature space.
+    clay feature space. One that was fine-tuned names what it came from: latents of that are drawn
+    by it too.
+
+    Args:
+        config: Resolved options.
+        dataset: The pictures.
+        adapted_from: Fingerprints of the network to start from and of those before it.
 
     Raises:
-        GaneditError: The snapshot to start from cannot be read.
+        GaneditError: The network to start from cannot be read.
     """
-    local = ("data", "out", "init", "threads", "device", "max_minutes")
+    local = ("data", "out", "init", "threads", "device", "max_minutes", "keep_reader")
     options = {name: value for name, value in config.to_json().items() if name not in local}
-    origin = open_checkpoint(config.init).contents.provenance if config.init else {}
+    origin: Mapping[str, Any] = {}
+    if config.init is not None:
+        origin = open_checkpoint(locate(str(config.init))).contents.provenance
     perceptual = "clay" if dataset.has_factors else origin.get("perceptual")
     return {
         "made_by": f"ganedit {version('ganedit')}, torch {torch.__version__}",
         "command": "ganedit train",
         "data": config.data.resolve().name,
         "pictures": len(dataset),
-        "init": config.init.name if config.init else None,
+        "init": None if config.init is None else Path(config.init).name,
         "options": options,
+        **({"adapted_from": list(adapted_from)} if adapted_from else {}),
         **({"perceptual": perceptual} if perceptual else {}),
         **({"labels": dataset.label_kind} if config.conditional else {}),
     }

@@ -8,13 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganedit.checkpoints import load_discriminator, load_network
+from ganedit.checkpoints import Network, load_discriminator, load_network, open_checkpoint
+from ganedit.checkpoints.sources import locate
 from ganedit.errors import GaneditError
+from ganedit.features import ClayFeatures, load_clay_features
 from ganedit.generators import StyleGAN2Discriminator, StyleGAN2Generator
 from ganedit.io.files import write_atomic
 from ganedit.io.torch_files import load_tensors, open_pickled
 from ganedit.training.config import TrainingConfig
-from ganedit.training.freeze import freeze_layers
+from ganedit.training.freeze import (
+    check_kept,
+    freeze_layers,
+    train_last_blocks,
+    train_top_blocks,
+)
 
 STATE_FILE = "training-state.pt"
 _FORMAT = "ganedit-training"
@@ -41,6 +48,10 @@ class TrainingState:
         augment_p: Probability of each augmentation.
         sign_sum: Sum of the signs of D(real) since the last adjustment of augment_p.
         sign_count: Their number.
+        trainable: Weights of the discriminator that train.
+        source: The starting network, frozen, where something of it is to be kept.
+        reader: Reads the factors that are to be kept, if any.
+        adapted_from: Fingerprints of the starting network and of those before it.
     """
 
     generator: StyleGAN2Generator
@@ -56,6 +67,9 @@ class TrainingState:
     sign_sum: float = 0.0
     sign_count: int = 0
     trainable: list[nn.Parameter] = field(default_factory=list)
+    source: StyleGAN2Generator | None = None
+    reader: ClayFeatures | None = None
+    adapted_from: tuple[str, ...] = ()
 
 
 def initial_state(
@@ -72,28 +86,61 @@ def initial_state(
         device: Where everything lives.
 
     Raises:
-        GaneditError: The initial snapshot does not fit the data.
+        GaneditError: The initial network does not fit the data, or lacks what is to be kept of it.
     """
+    adapted_from: tuple[str, ...] = ()
     if config.init is None:
-        generator, discriminator = _new_networks(config, resolution=resolution, c_dim=c_dim)
+        if config.keeping:
+            raise GaneditError(
+                f"{' and '.join(config.keeping)}: nothing to keep without a network to start from;"
+                " name it with --resume"
+            )
+        generator = _new_generator(config, resolution=resolution, c_dim=c_dim)
+        discriminator = _new_discriminator(config, generator)
     else:
-        generator, discriminator = _loaded_networks(config, resolution=resolution, c_dim=c_dim)
-    generator.to(device).train().requires_grad_(True)
+        network = load_network(str(config.init), device="cpu")
+        generator = _checked_generator(network, resolution=resolution, c_dim=c_dim)
+        discriminator = _loaded_discriminator(config, generator)
+        adapted_from = (network.fingerprint, *network.ancestors)
+    generator.to(device).train()
     discriminator.to(device).train()
-    trainable = freeze_layers(discriminator, config.freeze_d)
     averaged = copy.deepcopy(generator).eval().requires_grad_(False)
+    check_kept(generator, styles=config.freeze_style, structure=config.structure_loss)
+    keeps = config.freeze_style or config.structure_loss or config.keep_factors is not None
+    generator_trainable = train_top_blocks(generator, config.freeze_g)
+    if config.train_d_blocks:
+        trainable = train_last_blocks(discriminator, config.train_d_blocks)
+    else:
+        trainable = freeze_layers(discriminator, config.freeze_d)
     pl_interval = config.pl_interval if config.pl_weight > 0 else None
     r1_interval = config.r1_interval if config.r1_gamma else None
     return TrainingState(
         generator=generator,
         discriminator=discriminator,
         averaged=averaged,
-        generator_optimizer=_adam(config, list(generator.parameters()), pl_interval),
+        generator_optimizer=_adam(config, generator_trainable, pl_interval),
         discriminator_optimizer=_adam(config, trainable, r1_interval),
         pl_mean=torch.zeros([], device=device),
         augment_p=0.0 if config.augment == "off" else config.augment_p,
         trainable=trainable,
+        source=copy.deepcopy(averaged) if keeps else None,
+        reader=None
+        if config.keep_factors is None
+        else load_clay_features(device, path=config.keep_reader),
+        adapted_from=adapted_from,
     )
+
+
+def has_discriminator(source: Path | str) -> bool:
+    """Return whether a training that starts from a network starts from its discriminator too.
+
+    Args:
+        source: An embedded name, a file, an address.
+
+    Raises:
+        GaneditError: There is no such network, or it cannot be read.
+    """
+    return open_checkpoint(locate(str(source))).contents.discriminator is not None
 
 
 def save_state(path: Path, state: TrainingState, config: TrainingConfig) -> None:
@@ -108,6 +155,7 @@ def save_state(path: Path, state: TrainingState, config: TrainingConfig) -> None
         "generator_optimizer": state.generator_optimizer.state_dict(),
         "discriminator_optimizer": state.discriminator_optimizer.state_dict(),
         "pl_mean": state.pl_mean,
+        "adapted_from": list(state.adapted_from),
         **{name: getattr(state, name) for name in _COUNTERS},
     }
     write_atomic(path, lambda partial: torch.save(content, partial))
@@ -136,8 +184,14 @@ def restore_state(path: Path, state: TrainingState, content: dict[str, Any]) -> 
     """Put what `read_state` returned into ``state``.
 
     Raises:
-        GaneditError: It belongs to other networks or lacks a part.
+        GaneditError: It belongs to other networks, started from another one, or lacks a part.
     """
+    begun = content.get("adapted_from", list(state.adapted_from))  # older states do not say it
+    if begun != list(state.adapted_from):
+        raise GaneditError(
+            f"{path}: started from another network than --resume or --init names now; name that"
+            " one, or choose another --out"
+        )
     parts = ("generator", "discriminator", "averaged", "generator_optimizer")
     try:
         for name in (*parts, "discriminator_optimizer"):
@@ -150,10 +204,8 @@ def restore_state(path: Path, state: TrainingState, content: dict[str, Any]) -> 
         raise GaneditError(f"{path}: does not fit this training ({reason:.120})") from error
 
 
-def _new_networks(
-    config: TrainingConfig, *, resolution: int, c_dim: int
-) -> tuple[StyleGAN2Generator, StyleGAN2Discriminator]:
-    generator = StyleGAN2Generator(
+def _new_generator(config: TrainingConfig, *, resolution: int, c_dim: int) -> StyleGAN2Generator:
+    return StyleGAN2Generator(
         z_dim=config.z_dim,
         c_dim=c_dim,
         w_dim=config.w_dim,
@@ -162,34 +214,59 @@ def _new_networks(
         channel_base=config.channel_base,
         channel_max=config.channel_max,
     )
-    discriminator = StyleGAN2Discriminator(
-        c_dim=c_dim,
-        img_resolution=resolution,
-        channel_base=config.channel_base,
-        channel_max=config.channel_max,
+
+
+def _new_discriminator(
+    config: TrainingConfig, generator: StyleGAN2Generator
+) -> StyleGAN2Discriminator:
+    """Build an untrained discriminator, as wide as the generator."""
+    sizes = ("c_dim", "img_resolution", "img_channels", "channel_base", "channel_max", "channels")
+    return StyleGAN2Discriminator(
+        **{name: generator.config[name] for name in sizes},
+        conv_clamp=generator.config["conv_clamp"],
         mbstd_group_size=config.mbstd_group,
     )
-    return generator, discriminator
 
 
-def _loaded_networks(
-    config: TrainingConfig, *, resolution: int, c_dim: int
-) -> tuple[StyleGAN2Generator, StyleGAN2Discriminator]:
-    source = str(config.init)
-    generator = load_network(source, device="cpu").generator
-    discriminator = load_discriminator(source)
-    if not isinstance(generator, StyleGAN2Generator) or not isinstance(
-        discriminator, StyleGAN2Discriminator
-    ):
-        raise GaneditError(f"{source}: only StyleGAN2 snapshots can start a training")
+def _checked_generator(network: Network, *, resolution: int, c_dim: int) -> StyleGAN2Generator:
+    """Return the generator of the network to start from, if it fits the data."""
+    generator = network.generator
+    if not isinstance(generator, StyleGAN2Generator):
+        raise GaneditError(f"{network.source}: only a StyleGAN2 can start a training")
+    if generator.img_channels != 3:
+        raise GaneditError(
+            f"{network.source}: makes pictures of {generator.img_channels} channels; the data has 3"
+        )
     if (generator.img_resolution, generator.c_dim) != (resolution, c_dim):
         raise GaneditError(
-            f"{source}: makes {generator.img_resolution}-pixel pictures with "
+            f"{network.source}: makes {generator.img_resolution}-pixel pictures with "
             f"{generator.c_dim} label numbers; the data has {resolution} and {c_dim}"
         )
+    return generator
+
+
+def _loaded_discriminator(
+    config: TrainingConfig, generator: StyleGAN2Generator
+) -> StyleGAN2Discriminator:
+    """Return the discriminator of the network to start from, or a new one if it has none."""
+    source = str(config.init)
+    if not has_discriminator(source):
+        if config.freeze_d or config.train_d_blocks:
+            option = "--freeze-d" if config.freeze_d else "--train-d-blocks"
+            raise GaneditError(
+                f"{source}: has no discriminator, so a new one is trained, and nothing of that"
+                f" can stay as it is; leave out {option}, or start from a training snapshot"
+            )
+        return _new_discriminator(config, generator)
+    discriminator = load_discriminator(source)
+    if not isinstance(discriminator, StyleGAN2Discriminator):
+        raise GaneditError(f"{source}: its discriminator is none of StyleGAN2")
+    shapes = [(net.img_resolution, net.c_dim) for net in (generator, discriminator)]
+    if shapes[0] != shapes[1] or discriminator.img_channels != generator.img_channels:
+        raise GaneditError(f"{source}: its discriminator reads other pictures than it makes")
     discriminator.b4.mbstd_group_size = config.mbstd_group
     discriminator.config["mbstd_group_size"] = config.mbstd_group
-    return generator, discriminator
+    return discriminator
 
 
 def _adam(

@@ -74,11 +74,13 @@ def test_embedded_names_win_over_files_and_unknown_names_are_listed(tmp_path, mo
     monkeypatch.chdir(tmp_path)
     assert [a.kind for a in embedded().values()] == [
         "generator",
+        "generator",
         "encoder",
         "features",
         "features",
         "clip",
         "relevance",
+        "directions",
     ]
     with pytest.raises(GaneditError, match="no embedded model 'x'; there are: clay"):
         asset_path("x")

@@ -12,7 +12,8 @@ import typer
 from ganedit.checkpoints import load_network, save_mapper
 from ganedit.checkpoints.tuning import load_tuning, save_tuning
 from ganedit.cli.edit_report import describe_factors
-from ganedit.cli.edit_results import Edit, Heads, draw, parse_strengths, there_and_back
+from ganedit.cli.edit_results import Edit, draw, parse_strengths, there_and_back
+from ganedit.cli.heads import Heads
 from ganedit.editing import sample, synthesize
 from ganedit.editing.changes import Change
 from ganedit.encoders import LevelsMapper

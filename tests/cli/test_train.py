@@ -55,9 +55,13 @@ def test_bad_options_and_data_are_one_line(fails, tmp_path):
     assert "power of two" in fails("train", "--data", odd, "--out", "run", *TINY)
     assert "no such file" in fails("train", "--data", "missing.zip", "--out", "run")
     assert "no labels" in fails("train", "--data", data, "--out", "run", "--cond", *TINY)
-    assert "no training to resume" in fails(
-        "train", "--data", data, "--out", "run", "--resume", "nowhere", *TINY
-    )
+    nowhere = fails("train", "--data", data, "--out", "run", "--resume", "nowhere", *TINY)
+    assert "no such file" in nowhere
+    assert "or a run's folder" in nowhere
+    both = ("--resume", "clay", "--init", "clay")
+    assert "give one" in fails("train", "--data", data, "--out", "run", *both, code=2)
+    (tmp_path / "nothing").mkdir()
+    assert "holds no pictures" in fails("train", "--data", tmp_path / "nothing", "--out", "run")
     fails("train", "--data", data, code=2)
 
 
@@ -119,3 +123,34 @@ def test_an_interrupted_training_exits_with_130(run, tmp_path, monkeypatch):
     result = run("train", "--data", tmp_path, "--out", tmp_path)
     assert result.exit_code == 130
     assert "the same command goes on" in result.stderr
+
+
+def test_resume_takes_a_run_or_a_network(run, tmp_path):
+    data = write_pictures(tmp_path / "data")
+    first = run("train", "--data", data, "--out", "first", "--kimg", 0.004, *TINY)
+    assert first.exit_code == 0, first.output
+    snapshot = first.stdout.strip()
+    settings = ("--kimg", 0.008, "--tick", 0.004, *TINY)
+    again = run("train", "--data", data, "--out", "again", "--resume", "first", *settings)
+    assert again.exit_code == 0, again.output
+    assert "8" in again.stderr
+    options = ("--freeze-d", 4, "--freeze-g", 1, "--structure-loss", 1)
+    tuned = run("train", "--data", data, "--out", "t", "--resume", snapshot, *options, *settings)
+    assert tuned.exit_code == 0, tuned.output
+    assert "discriminator" not in tuned.stderr
+    shown = run(
+        "train", "--data", data, "--out", "t", "--resume", "t", *options, "--dry-run", *settings
+    )
+    assert shown.exit_code == 0, shown.output
+    plan = json.loads(shown.stdout)
+    assert plan["options"]["init"] == snapshot
+    assert plan["generator_trainable"] < plan["generator_parameters"]
+
+
+def test_a_start_without_discriminator_is_noted(run, tmp_path):
+    data = write_pictures(tmp_path / "data", side=64)
+    arguments = ["--data", data, "--out", "run", "--resume", "clay", "--dry-run"]
+    result = run("train", *arguments)
+    assert result.exit_code == 0, result.output
+    assert "a new, untrained one" in result.stderr
+    assert json.loads(result.stdout)["options"]["z_dim"] == 128

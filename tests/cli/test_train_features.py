@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -13,16 +14,28 @@ def heads(run):
     return "clay.zip"
 
 
-def test_train_features_writes_a_network_and_tells_its_figures(run, heads, monkeypatch):
+def test_train_features_writes_a_network_and_tells_its_figures(run, heads):
     result = run("train-features", "--data", heads, "--out", "new/f.safetensors", *OPTIONS)
     assert result.exit_code == 0, result.output
     assert result.stdout == "new/f.safetensors\n"
+    assert "2 unseen clay heads" in result.stderr
     assert "smile" in result.stderr
     assert "landmarks off by" in result.stderr
-    from ganedit.features import clay
+    from ganedit.features import load_clay_features
 
-    monkeypatch.setattr(clay, "asset_path", lambda _: Path("new/f.safetensors"))
-    assert (clay.load_clay_features().layer_weights > 0).all()
+    assert (load_clay_features(path="new/f.safetensors").layer_weights > 0).all()
+
+
+def test_a_network_of_emoji_says_so(run):
+    data = ("--count", "3", "--resolution", "16", "--style", "emoji", "--out", "emoji.zip")
+    assert run("dataset", "clay", *data).exit_code == 0
+    result = run("train-features", "--data", "emoji.zip", "--out", "e.safetensors", *OPTIONS)
+    assert result.exit_code == 0, result.output
+    assert "2 unseen emoji heads" in result.stderr
+    from safetensors import safe_open
+
+    with safe_open("e.safetensors", framework="pt") as file:
+        assert json.loads(file.metadata()["ganedit"])["scores"][0]["style"] == "emoji"
 
 
 def test_targets_that_cannot_be_written_fail_before_the_training(fails):

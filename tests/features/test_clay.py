@@ -50,3 +50,6 @@ def test_a_damaged_file_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "asset_path", lambda _: path)
     with pytest.raises(GaneditError, match="reinstall ganedit"):
         load_clay_features()
+    for given in (path, tmp_path / "absent"):
+        with pytest.raises(GaneditError, match="write it with 'ganedit train-features'"):
+            load_clay_features(path=given)

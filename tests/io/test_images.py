@@ -256,3 +256,15 @@ def test_the_difference_of_a_picture_with_itself_is_black():
     assert strip[:, :, -256:, -256:].max() == -1
     other = comparison_strip(image, -image)
     assert other[:, :, -256:, -256:].max() > 0
+
+
+def test_opacity_is_written_where_the_format_has_it(tmp_path):
+    image = from_uint8(gradient(4, 4))
+    opacity = torch.linspace(0, 1, 16).reshape(1, 1, 4, 4)
+    write_image(tmp_path / "a.png", image, opacity=opacity)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.mode == "RGBA"
+        alpha = np.asarray(picture)[..., 3]
+    assert np.array_equal(alpha, np.round(opacity[0, 0].numpy() * 255))
+    with pytest.raises(GaneditError, match=r"use \.png or \.webp"):
+        write_image(tmp_path / "a.jpg", image, opacity=opacity)

@@ -29,7 +29,9 @@ def test_given_numbers_stay():
         ({"learning_rate": float("nan")}, "--lr"),
         ({"style_mixing": 1.5}, "--style-mixing must be 0 to 1, got 1.5"),
         ({"mbstd_group": 3}, "--mbstd-group must divide --batch 16, got 3"),
-        ({"freeze_d": -1}, "--freezed"),
+        ({"freeze_d": -1}, "--freeze-d"),
+        ({"freeze_d": 1, "train_d_blocks": 1}, "--freeze-d and --train-d-blocks both"),
+        ({"structure_weight": float("inf")}, "--structure-weight"),
         ({"max_minutes": -1.0}, "--max-minutes"),
         ({"augment": "sometimes"}, "--augment"),
     ],
@@ -51,3 +53,17 @@ def test_differences_ignore_what_does_not_change_a_step():
     assert longer.differences(config.to_json()) == []
     other = dataclasses.replace(config, batch=8)
     assert other.differences(config.to_json()) == ["--batch 16 is now 8"]
+
+
+def test_options_that_an_older_run_does_not_know_had_their_defaults():
+    config = TrainingConfig(data="d", out="o")
+    old = config.to_json()
+    del old["structure_loss"], old["structure_weight"]
+    assert config.differences(old) == []
+    other = dataclasses.replace(config, structure_loss=2)
+    assert other.differences(old) == ["--structure-loss 0 is now 2"]
+
+
+def test_path_lengths_are_off_while_most_of_the_generator_stays():
+    assert TrainingConfig(data="d", out="o").resolved(64).pl_weight == 2
+    assert TrainingConfig(data="d", out="o", freeze_g=1).resolved(64).pl_weight == 0

@@ -1,0 +1,72 @@
+"""Two networks as blending commands take them: checked, and drawn level by level."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ganedit.cli import console
+from ganedit.errors import GaneditError
+
+if TYPE_CHECKING:
+    from ganedit.checkpoints import Network
+
+Order = Literal["AB", "BA"]
+
+
+def check_blendable(a: "Network", b: "Network") -> None:
+    """Check that two networks have one architecture; what differs is shown as a table.
+
+    Raises:
+        GaneditError: They have not.
+    """
+    from ganedit.blending import differences
+
+    rows = differences(a.generator, b.generator)
+    if rows:
+        console.table("", ["what differs", a.source, b.source], rows)
+        raise GaneditError(
+            f"{a.source} and {b.source} cannot be blended: {len(rows)}"
+            f" {'thing differs' if len(rows) == 1 else 'things differ'}, {rows[0][0]} first; take"
+            " networks of one architecture, best one that was fine-tuned from the other"
+        )
+
+
+def note_unrelated(a: "Network", b: "Network") -> None:
+    """Say that two networks have no ancestor in common, when they have not."""
+    from ganedit.blending import related
+
+    if not related(a, b):
+        console.warn(
+            f"{a.source} and {b.source} do not say that one was fine-tuned from the other; layers"
+            " of strangers do not fit together"
+        )
+
+
+def check_levels(network: "Network", wanted: Iterable[int], *, option: str) -> None:
+    """Check that a network has these resolutions.
+
+    Raises:
+        GaneditError: It has not.
+    """
+    from ganedit.blending import levels
+
+    known = levels(network.generator)
+    for level in wanted:
+        if level not in known:
+            raise GaneditError(
+                f"{option}: {level} is no level of {network.source}; it has"
+                f" {', '.join(map(str, known))}"
+            )
+
+
+def told_perceptual(networks: Sequence["Network"]) -> Mapping[str, Any]:
+    """Return what a blend's provenance says of how its pictures are compared."""
+    from ganedit.inversion import default_perceptual
+
+    clay = all(default_perceptual(network) == "clay" for network in networks)
+    return {"perceptual": "clay"} if clay else {}
+
+
+def caption(network: "Network") -> str:
+    """Return a short name of a network."""
+    return Path(network.source).stem or network.source

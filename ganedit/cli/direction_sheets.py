@@ -1,0 +1,136 @@
+"""Directions as people see them: a table of what they do, a sheet of pictures."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ganedit.cli import console
+from ganedit.errors import GaneditError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganedit.checkpoints import Network
+    from ganedit.io import Latent
+    from ganedit.io.directions import Directions
+
+_MOST_EFFECTS = 4
+_MOST_CELLS = 2000
+_SCORES = ("accuracy", "r2", "strength")
+
+
+def describe(directions: "Directions") -> list[dict[str, Any]]:
+    """Return what is known of each direction, JSON-able, with its effects by size."""
+    told = []
+    for index, name in enumerate(directions.names):
+        effects = directions.effects[index] if directions.effects else {}
+        total = sum(abs(value) for value in effects.values())
+        ordered = sorted(effects.items(), key=lambda item: -abs(item[1]))
+        told.append(
+            {
+                "index": index,
+                "name": name,
+                "layers": list(directions.layers[index]) or "all",
+                "scale": None if directions.scales is None else float(directions.scales[index]),
+                "effects": {key: round(value, 6) for key, value in ordered},
+                "purity": round(abs(ordered[0][1]) / total, 4) if total else None,
+                **({"facts": dict(directions.facts[index])} if directions.facts else {}),
+            }
+        )
+    return told
+
+
+def tell_effects(effects: Mapping[str, float]) -> str:
+    """Return the largest effects in one line, as ``smile +0.16, brows -0.051``."""
+    shown = [f"{name} {value:+.2g}" for name, value in list(effects.items())[:_MOST_EFFECTS]]
+    return ", ".join(shown)
+
+
+def report(told: Sequence[Mapping[str, Any]]) -> None:
+    """Print a table of `describe` on stderr."""
+    scores = [score for score in _SCORES if any(score in one.get("facts", {}) for one in told)]
+    measured = any(one["effects"] for one in told)
+    columns = ["", "name", "layers", "scale", *scores]
+    columns += ["moves, for each standard deviation", "purity"] * measured
+    rows = []
+    for one in told:
+        row = [one["index"], one["name"], _ranges(one["layers"]), one["scale"]]
+        row += [one.get("facts", {}).get(score) for score in scores]
+        rows.append(row + [tell_effects(one["effects"]), one["purity"]] * measured)
+    console.table("", columns, rows)
+
+
+def _ranges(layers: Sequence[int] | str) -> str:
+    """Return layers as they are typed, such as ``0-3,8``."""
+    if isinstance(layers, str):
+        return layers
+    runs: list[list[int]] = []
+    for layer in sorted(layers):
+        if runs and runs[-1][-1] == layer - 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def check_rows(rows: Sequence[int] | None, count: int, degrees: int) -> list[int]:
+    """Return which directions are drawn: those asked for, or as many as a sheet holds.
+
+    Raises:
+        GaneditError: There is no such direction, or there are too many pictures.
+    """
+    chosen = list(range(min(count, 20))) if rows is None else list(rows)
+    wrong = [row for row in chosen if not 0 <= row < count]
+    if wrong:
+        raise GaneditError(f"--rows: there is no direction {wrong[0]}; there are {count}, from 0")
+    if len(chosen) * degrees > _MOST_CELLS:
+        raise GaneditError(
+            f"--rows: {len(chosen)} directions at {degrees} degrees are more than {_MOST_CELLS}"
+            " pictures; draw fewer"
+        )
+    return chosen
+
+
+def draw_sheet(
+    model: "Network",
+    directions: "Directions",
+    latent: "Latent",
+    *,
+    rows: Sequence[int],
+    degrees: Sequence[float],
+) -> "Tensor":
+    """Return a sheet with a row for each direction and a column for each degree, [1, 3, H, W].
+
+    Args:
+        model: The generator.
+        directions: With scales.
+        latent: What is moved, one row.
+        rows: Directions to draw.
+        degrees: In standard deviations.
+
+    Raises:
+        GaneditError: A picture becomes NaN.
+    """
+    import torch
+
+    from ganedit.editing import synthesize
+    from ganedit.editing.changes import apply_change
+    from ganedit.editing.directions import direction_change
+    from ganedit.io.sheets import labelled_table
+
+    pictures = []
+    with console.progress("Rendering", len(rows)) as on_step:
+        for done, index in enumerate(rows, start=1):
+            for degree in degrees:
+                change = direction_change(directions, index, degree, num_ws=model.generator.num_ws)
+                pictures += list(synthesize(model, apply_change(latent, change)))
+            on_step(done, len(rows), {})
+    cells = torch.cat(pictures)
+    if not bool(cells.isfinite().all()):
+        raise GaneditError("a picture of the sheet holds NaN; give smaller --degrees")
+    told = describe(directions)
+    texts = [
+        "\n".join([f"{i}  {told[i]['name']}", *tell_effects(told[i]["effects"]).split(", ")])
+        for i in rows
+    ]
+    captions = [f"{degree:g}" for degree in degrees]
+    return labelled_table(cells.clamp(-1, 1), texts, captions)

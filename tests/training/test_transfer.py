@@ -1,0 +1,217 @@
+"""Fine-tuning: what trains, what is kept, and what the result says of where it came from."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from ganedit.checkpoints import load_discriminator, load_network, save_network
+from ganedit.errors import GaneditError
+from ganedit.training import plan, train
+from ganedit.training.loop import _draw, _latents, _mapped
+from ganedit.training.state import STATE_FILE, initial_state, read_state
+from ganedit.training.transfer import structure_loss
+from tests.conformance import nvlabs_pickle
+
+
+@pytest.fixture(scope="session")
+def start(whole_run):
+    """A snapshot to start from."""
+    return whole_run.snapshot
+
+
+@pytest.fixture
+def bare(start, tmp_path):
+    """The same generator in a file without a discriminator."""
+    network = load_network(start, device="cpu")
+    path = tmp_path / "bare.safetensors"
+    save_network(path, network.generator, provenance={"adapted_from": ["sha256:old"]})
+    return path
+
+
+def moved(before, after):
+    """Return the names of the tensors that differ."""
+    a, b = before.state_dict(), after.state_dict()
+    return {name for name in a if not torch.equal(a[name], b[name])}
+
+
+def discriminators(start, config):
+    return moved(load_discriminator(start), load_discriminator(train(config).snapshot))
+
+
+def test_frozen_layers_are_counted_from_the_picture(tiny, start):
+    trained = discriminators(start, tiny(init=start, freeze_d=4, kimg=0.008))
+    assert {name.split(".")[0] for name in trained} == {"b8", "b4"}
+    assert {"b8.conv0.weight", "b4.out.weight"} <= trained
+
+
+def test_trained_blocks_are_counted_from_the_logits(tiny, start):
+    trained = discriminators(start, tiny(init=start, train_d_blocks=1, kimg=0.008))
+    assert {name.split(".")[0] for name in trained} == {"b8", "b4"}
+    everything = discriminators(start, tiny("all", init=start, train_d_blocks=2, kimg=0.008))
+    assert "b16.fromrgb.weight" in everything
+
+
+def test_only_the_highest_resolutions_of_a_frozen_generator_train(tiny, start):
+    config = tiny(init=start, freeze_g=2, kimg=0.008)
+    snapshot = train(config).snapshot
+    generators = [load_network(path, device="cpu").generator for path in (start, snapshot)]
+    trained = moved(*generators)
+    assert {name.split(".")[1] for name in trained} == {"b8", "b16"}
+    assert "synthesis.b8.conv0.affine.weight" in trained
+    stats = json.loads((config.out / "stats.jsonl").read_text().splitlines()[0])
+    assert "path_length" not in stats
+
+
+@pytest.mark.parametrize(
+    ("option", "largest"),
+    [
+        ("freeze_d", "7, the layers of this discriminator"),
+        ("train_d_blocks", "2, the blocks of this discriminator"),
+        ("freeze_g", "3, the resolutions of this generator"),
+        ("freeze_style", "6, the latents of this generator"),
+        ("structure_loss", "2, the resolutions from 8 pixels on"),
+    ],
+)
+def test_counts_out_of_range_say_how_many_there_are(tiny, start, option, largest):
+    flag = "--" + option.replace("_", "-")
+    with pytest.raises(GaneditError, match=f"{flag} must be 0 to {largest}.*; got 9"):
+        plan(tiny(init=start, **{option: 9}))
+    with pytest.raises(GaneditError, match=f"{flag}: nothing to keep"):
+        plan(tiny(**{option: 1}))
+
+
+def test_the_structure_of_a_network_is_its_own_until_coarse_weights_move(tiny, start):
+    config = tiny(init=start, structure_loss=1).resolved(16)
+    state = initial_state(config, resolution=16, c_dim=0, device=torch.device("cpu"))
+    ws = torch.randn(2, 6, 8)
+
+    def loss(blocks):
+        return structure_loss(state.generator, state.source, ws, ws, blocks=blocks)
+
+    assert loss(2) == 0
+    with torch.no_grad():
+        state.generator.synthesis.b16.conv1.bias += 0.5
+        assert loss(1) == 0
+        assert loss(2) > 0
+        state.generator.synthesis.b4.conv1.weight *= -1
+    loss(1).backward()
+    assert state.generator.synthesis.b4.conv1.weight.grad.abs().sum() > 0
+    assert not any(weight.requires_grad for weight in state.source.parameters())
+
+
+def test_the_structure_loss_is_the_mean_squared_difference_of_features(tiny, start):
+    config = tiny(init=start, structure_loss=2).resolved(16)
+    state = initial_state(config, resolution=16, c_dim=0, device=torch.device("cpu"))
+    with torch.no_grad():
+        for weight in state.generator.parameters():
+            weight += 0.1 * torch.randn_like(weight)
+        for network in (state.generator, state.source):
+            for layer in network.synthesis.noisy_layers():
+                layer.noise_strength.zero_()
+    ws, source_ws = torch.randn(2, 3, 6, 8)
+    seen = []
+    for network, latents in ((state.generator, ws), (state.source, source_ws)):
+        for side in (8, 16):
+            layer = getattr(network.synthesis, f"b{side}").conv1
+            layer.register_forward_hook(lambda _, __, x: seen.append(x))
+        network.synthesis(latents)
+    expected = (seen[0] - seen[2]).square().mean() + (seen[1] - seen[3]).square().mean()
+    got = structure_loss(state.generator, state.source, ws, source_ws, blocks=2)
+    torch.testing.assert_close(got, expected)
+
+
+def test_the_first_latents_come_from_the_mapping_of_the_start(tiny, start):
+    config = tiny(init=start, freeze_style=2).resolved(16)
+    state = initial_state(config, resolution=16, c_dim=0, device=torch.device("cpu"))
+    with torch.no_grad():
+        state.generator.mapping.fc0.weight *= -1
+    drawn = _draw(config, state.generator, 3, torch.device("cpu"))
+    ws = _latents(config, state, drawn, None)
+    assert torch.equal(ws[:, :2], _mapped(state.source, drawn, None)[:, :2])
+    assert torch.equal(ws[:, 2:], _mapped(state.generator, drawn, None)[:, 2:])
+    assert not torch.equal(ws[:, :2], _mapped(state.generator, drawn, None)[:, :2])
+
+
+KEPT = [
+    {"freeze_style": 6, "structure_loss": 2, "train_d_blocks": 1},
+    {"freeze_g": 1, "structure_loss": 1, "freeze_d": 2, "dtype": "bfloat16"},
+]
+
+
+@pytest.mark.parametrize("options", KEPT)
+def test_a_stopped_fine_tuning_goes_on_bit_for_bit(tiny, start, options):
+    whole, parts = (tiny(name, init=start, **options) for name in ("whole", "parts"))
+    train(whole)
+    train(dataclasses.replace(parts, kimg=0.008))
+    # The start is remembered: --resume FOLDER names no network.
+    elsewhere = dataclasses.replace(parts, out=parts.out.parent / "elsewhere", init=None)
+    result = train(elsewhere, resume=parts.out)
+    a, b = (read_state(config.out / STATE_FILE) for config in (whole, elsewhere))
+    for part in ("generator", "discriminator", "averaged"):
+        assert all(torch.equal(a[part][name], b[part][name]) for name in a[part])
+    assert a["adapted_from"] == b["adapted_from"]
+    assert load_network(result.snapshot, device="cpu").accepts(
+        load_network(start, device="cpu").fingerprint
+    )
+    assert "loss_structure" in (elsewhere.out / "stats.jsonl").read_text()
+
+
+def test_a_network_without_discriminator_gets_a_new_one(tiny, bare):
+    network = load_network(bare, device="cpu")
+    config = tiny(init=bare, kimg=0.004)
+    heir = load_network(train(config).snapshot, device="cpu")
+    assert heir.ancestors == (network.fingerprint, "sha256:old")
+    for option in ("freeze_d", "train_d_blocks"):
+        with pytest.raises(GaneditError, match="has no discriminator, so a new one is trained"):
+            plan(tiny("other", init=bare, **{option: 1}))
+
+
+def test_an_nvlabs_pickle_starts_a_training_with_both_its_networks(tiny, start, tmp_path):
+    network, critic = load_network(start, device="cpu"), load_discriminator(start)
+    nets = {}
+    for name, net in {"G_ema": network.generator, "D": critic}.items():
+        weights = {key: value.numpy() for key, value in net.state_dict().items()}
+        sizes = {key: net.config[key] for key in ("c_dim", "img_resolution", "img_channels")}
+        channels = {key: net.config[key] for key in ("channel_base", "channel_max")}
+        if name == "G_ema":
+            sizes |= {"z_dim": 8, "w_dim": 8, "mapping_kwargs": {"num_layers": 2}}
+            sizes["synthesis_kwargs"] = channels
+        else:
+            sizes |= channels
+        nets[name] = nvlabs_pickle.Net(
+            weights, sizes, "Generator" if name == "G_ema" else "Discriminator"
+        )
+    nvlabs_pickle.write(tmp_path / "network.pkl", "stylegan2-ada", nets)
+    snapshot = train(tiny(init=str(tmp_path / "network.pkl"), freeze_d=4, kimg=0.0)).snapshot
+    assert load_network(snapshot, device="cpu").fingerprint == network.fingerprint
+    assert not moved(critic, load_discriminator(snapshot))
+
+
+def test_a_run_goes_on_from_its_own_start_only(tiny, start, bare):
+    config = tiny(init=start, kimg=0.004)
+    train(config)
+    longer = dataclasses.replace(config, kimg=0.008)
+    with torch.random.fork_rng():
+        network = load_network(start, device="cpu")
+        network.generator.mapping.fc0.weight += 1
+        save_network(bare, network.generator, provenance={})
+    with pytest.raises(GaneditError, match="started from another network"):
+        train(dataclasses.replace(longer, init=bare))
+    fresh = tiny("fresh", kimg=0.004, ada_kimg=100.0)
+    train(fresh)
+    with pytest.raises(GaneditError, match="it started from no network"):
+        train(dataclasses.replace(fresh, init=start))
+
+
+def test_a_state_of_an_older_version_goes_on(tiny, start):
+    config = tiny(init=start, kimg=0.004)
+    train(config)
+    state = config.out / STATE_FILE
+    content = read_state(state)
+    del content["adapted_from"]
+    for name in ("train_d_blocks", "freeze_g", "freeze_style", "structure_loss"):
+        del content["options"][name]
+    torch.save(content, state)
+    assert train(dataclasses.replace(config, kimg=0.008)).images == 8
