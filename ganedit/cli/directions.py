@@ -341,7 +341,12 @@ def _names(text: str | None) -> list[str] | None:
 
 def list_directions(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Directions, of ganedit or of other projects.")
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="Directions, of ganedit or of other projects; clay-directions are the embedded"
+            " ones.",
+        ),
     ],
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all that is known as JSON, not a table.")
@@ -354,9 +359,12 @@ def list_directions(
 
     Example: ganedit directions list out/directions.pt
     """
+    from ganedit.assets import asset_path, embedded
     from ganedit.io.directions import load_directions
 
-    directions = load_directions(Path(file))
+    asset = embedded().get(file)
+    inside = asset is not None and asset.kind == "directions" and not Path(file).is_file()
+    directions = load_directions(asset_path(file) if inside else Path(file))
     told = describe(directions)
     if as_json:
         record = {

@@ -173,6 +173,14 @@ def test_files_are_listed(run, tmp_path):
     assert "a generator that the file does not tell" in foreign.stderr
 
 
+def test_the_embedded_ones_are_listed_by_name(run):
+    told = json.loads(run("directions", "list", "clay-directions", "--json").stdout)
+    effects = {one["name"]: one["effects"] for one in told["directions"]}
+    for name in ("smile", "brows", "glasses", "beard", "hair_colour", "skin_tone", "yaw", "light"):
+        assert next(iter(effects[name])) == name
+        assert effects[name][name] > 0.1
+
+
 def test_a_file_of_something_else_is_one_line(fails, tmp_path, latent_paths):
     assert "holds latents, not directions" in fails("directions", "list", latent_paths[0])
     assert "missing.pt" in fails("directions", "list", tmp_path / "missing.pt")

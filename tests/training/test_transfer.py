@@ -7,11 +7,14 @@ import pytest
 import torch
 
 from ganedit.checkpoints import load_discriminator, load_network, save_network
+from ganedit.data.clayheads import render, sample_factors
+from ganedit.data.clayheads.factors import FACTOR_INDEX, FACTORS
 from ganedit.errors import GaneditError
+from ganedit.features import load_clay_features
 from ganedit.training import plan, train
 from ganedit.training.loop import _draw, _latents, _mapped
 from ganedit.training.state import STATE_FILE, initial_state, read_state
-from ganedit.training.transfer import structure_loss
+from ganedit.training.transfer import attribute_loss, structure_loss
 from tests.conformance import nvlabs_pickle
 
 
@@ -215,3 +218,35 @@ def test_a_state_of_an_older_version_goes_on(tiny, start):
         del content["options"][name]
     torch.save(content, state)
     assert train(dataclasses.replace(config, kimg=0.008)).images == 8
+
+
+def test_the_attribute_loss_counts_the_named_factors_alone():
+    heads = sample_factors([2**30, 2**30 + 1])
+    heads[:, FACTOR_INDEX["smile"]] = -1
+    beaming = heads.clone()
+    beaming[:, FACTOR_INDEX["smile"]] = 1
+    before, after = (render(rows, resolution=64).image for rows in (heads, beaming))
+    reader = load_clay_features()
+    loss = {
+        name: float(attribute_loss(reader, after, before, [name])) for name in ("smile", "glasses")
+    }
+    assert loss["smile"] > 0.3
+    assert loss["glasses"] < 0.02
+    both = attribute_loss(reader, after, before, ["smile", "glasses"])
+    assert float(both) == pytest.approx(sum(loss.values()))
+
+
+def test_kept_factors_reach_the_generator_and_the_statistics(tiny, start):
+    config = tiny(init=start, keep_factors="smile,yaw", keep_weight=50.0, kimg=0.008)
+    kept = load_network(train(config).snapshot, device="cpu").generator
+    stats = json.loads((config.out / "stats.jsonl").read_text().splitlines()[0])
+    assert stats["loss_factors"] > 0
+    free = train(tiny("free", init=start, kimg=0.008)).snapshot
+    assert moved(kept, load_network(free, device="cpu").generator)
+
+
+def test_unknown_factors_are_refused_with_those_that_exist(tiny, start):
+    with pytest.raises(GaneditError, match=f"no factor 'smlie'.*{FACTORS[0].name}"):
+        plan(tiny(init=start, keep_factors="yaw,smlie"))
+    with pytest.raises(GaneditError, match="--keep-factors: nothing to keep"):
+        plan(tiny(keep_factors="yaw"))
