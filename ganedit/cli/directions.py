@@ -141,7 +141,7 @@ def fit(
     arguments = {key: str(v) if isinstance(v, Path) else v for key, v in locals().items()}
     del arguments["context"]
     _check_sources(context, arguments)
-    columns = parse_strengths(degrees)
+    columns = parse_strengths(degrees, what="degrees")
     wanted = None if rows is None else parse_numbers(rows, what="rows")
     wishes = _names(factors), _names(unlike) or []
 
@@ -230,12 +230,14 @@ def _label(arguments: Mapping[str, Any]) -> _Labelled:
 def _open_labelled(arguments: Mapping[str, Any]) -> _Labelled:
     import torch
 
+    sources = arguments["latents"]
+    files = all(Path(source).is_file() for source in sources)
     model, opened = open_latents(
-        arguments["latents"],
+        sources,
         network=arguments["network"],
         device=arguments["device"],
         truncation_psi=1.0,
-        class_index=None,
+        class_index=None if files else arguments["class_index"],  # files do not tell theirs
     )
     ws = torch.cat([latent.ws for latent in opened])  # [N, num_ws, w_dim]
     shared = bool((ws == ws[:, :1]).all())

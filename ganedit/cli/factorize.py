@@ -115,7 +115,7 @@ def factorize(
     Example: ganedit factorize --network clay --count 5
     """
     arguments = {key: str(v) if isinstance(v, Path) else v for key, v in locals().items()}
-    columns = parse_strengths(degrees)
+    columns = parse_strengths(degrees, what="degrees")
     chosen = None if layers == "all" else parse_numbers(layers, what="layers", limit=1000)
     wanted = None if rows is None else parse_numbers(rows, what="rows")
 

@@ -172,7 +172,14 @@ def train(
     ] = None,
     keep_weight: Annotated[
         float, typer.Option(min=0, max=1e6, help="Weight of what --keep-factors compares.")
-    ] = 20.0,
+    ] = 10.0,
+    keep_latents: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Latents of the start, of projected photos, on which they are compared, too.",
+        ),
+    ] = None,
     keep_reader: Annotated[
         Path | None,
         typer.Option(

@@ -70,6 +70,8 @@ class TrainingConfig:
         keep_factors: Names of clay factors, joined by commas, that pictures should share with those
             of the starting network (attribute matching); None is none.
         keep_weight: Weight of that loss.
+        keep_latents: Latent file of the starting network: these are compared besides those of each
+            step; None is none.
         keep_reader: File of the feature network that reads them off both; None is the embedded one,
             which reads clay heads.
         init: Network to start the weights from (transfer learning): an embedded name, a file, an
@@ -121,7 +123,8 @@ class TrainingConfig:
     structure_loss: int = 0
     structure_weight: float = 1.0
     keep_factors: str | None = None
-    keep_weight: float = 20.0
+    keep_weight: float = 10.0
+    keep_latents: Path | None = None
     keep_reader: Path | None = None
     init: Path | str | None = None
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -312,11 +312,14 @@ def _kept(
             blocks = config.structure_loss
             loss = structure_loss(state.generator, state.source, ws, source_ws, blocks=blocks)
             kept["loss_structure"] = config.structure_weight, loss
-        if state.reader is not None and config.keep_factors is not None:
+        if state.kept is not None:
+            if state.kept.ws is not None:
+                rows = state.kept.ws[torch.randint(len(state.kept.ws), [len(fakes)])]
+                fakes = torch.cat([fakes, state.generator.synthesis(rows, noise="random")])
+                source_ws = torch.cat([source_ws, rows])
             with torch.no_grad():
                 before = state.source.synthesis(source_ws)
-            loss = attribute_loss(state.reader, fakes, before, config.keep_factors.split(","))
-            kept["loss_factors"] = config.keep_weight, loss
+            kept["loss_factors"] = config.keep_weight, attribute_loss(state.kept, fakes, before)
     return kept
 
 

@@ -132,7 +132,8 @@ def read_origin(
     Raises:
         GaneditError: The network to start from cannot be read.
     """
-    local = ("data", "out", "init", "threads", "device", "max_minutes", "keep_reader")
+    local = {"data", "out", "init", "threads", "device", "max_minutes"}
+    local |= {"keep_reader", "keep_latents"}
     options = {name: value for name, value in config.to_json().items() if name not in local}
     origin: Mapping[str, Any] = {}
     if config.init is not None:

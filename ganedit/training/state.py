@@ -1,6 +1,7 @@
 """Everything that a training changes while it runs, and its way to disk and back."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 from ganedit.checkpoints import Network, load_discriminator, load_network, open_checkpoint
 from ganedit.checkpoints.sources import locate
 from ganedit.errors import GaneditError
-from ganedit.features import ClayFeatures, load_clay_features
+from ganedit.features import load_clay_features
 from ganedit.generators import StyleGAN2Discriminator, StyleGAN2Generator
 from ganedit.io.files import write_atomic
+from ganedit.io.latents import load_latent
 from ganedit.io.torch_files import load_tensors, open_pickled
 from ganedit.training.config import TrainingConfig
 from ganedit.training.freeze import (
@@ -22,6 +24,7 @@ from ganedit.training.freeze import (
     train_last_blocks,
     train_top_blocks,
 )
+from ganedit.training.transfer import KeptFactors, kept_factors
 
 STATE_FILE = "training-state.pt"
 _FORMAT = "ganedit-training"
@@ -50,7 +53,7 @@ class TrainingState:
         sign_count: Their number.
         trainable: Weights of the discriminator that train.
         source: The starting network, frozen, where something of it is to be kept.
-        reader: Reads the factors that are to be kept, if any.
+        kept: Factors that pictures should share with the starting network's, if any.
         adapted_from: Fingerprints of the starting network and of those before it.
     """
 
@@ -68,7 +71,7 @@ class TrainingState:
     sign_count: int = 0
     trainable: list[nn.Parameter] = field(default_factory=list)
     source: StyleGAN2Generator | None = None
-    reader: ClayFeatures | None = None
+    kept: KeptFactors | None = None
     adapted_from: tuple[str, ...] = ()
 
 
@@ -124,11 +127,32 @@ def initial_state(
         augment_p=0.0 if config.augment == "off" else config.augment_p,
         trainable=trainable,
         source=copy.deepcopy(averaged) if keeps else None,
-        reader=None
-        if config.keep_factors is None
-        else load_clay_features(device, path=config.keep_reader),
+        kept=_kept_factors(config, averaged, adapted_from),
         adapted_from=adapted_from,
     )
+
+
+def _kept_factors(
+    config: TrainingConfig, source: StyleGAN2Generator, marks: Sequence[str]
+) -> KeptFactors | None:
+    """Return the factors to keep; None for none.
+
+    Raises:
+        GaneditError: The reader or the latents cannot be used.
+    """
+    if config.keep_factors is None:
+        return None
+    ws = None
+    if config.keep_latents is not None:
+        latent = load_latent(config.keep_latents)
+        if latent.fingerprint not in marks or latent.ws.shape[1:] != (source.num_ws, source.w_dim):
+            raise GaneditError(
+                f"{config.keep_latents}: latents of {latent.network}, not of the network that this"
+                " training starts from; project photos into that one"
+            )
+        ws = latent.ws
+    reader = load_clay_features(source.w_avg.device, path=config.keep_reader)
+    return kept_factors(source, config.keep_factors.split(","), reader=reader, ws=ws)
 
 
 def has_discriminator(source: Path | str) -> bool:

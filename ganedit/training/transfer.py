@@ -5,6 +5,7 @@ StyleCariGAN, Jang et al. 2021).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,10 @@ from ganedit.data.clayheads.factors import FACTOR_INDEX
 from ganedit.features import ClayFeatures
 from ganedit.generators import StyleGAN2Generator
 from ganedit.losses.identity import read_factors
+from ganedit.runtime import seeded_normal
+
+_SPREAD_SEEDS = 256
+_SMALLEST_SPREAD = 0.02  # of a reading whose range is about 1
 
 
 def structure_loss(
@@ -51,28 +56,70 @@ def structure_loss(
     return torch.stack([F.mse_loss(x.float(), y.float()) for x, y in pairs]).sum()
 
 
-def attribute_loss(
-    reader: ClayFeatures, images: Tensor, source_images: Tensor, factors: Sequence[str]
-) -> Tensor:
-    """Return how differently two pictures of one latent read (StyleCariGAN, section 3.3).
+@dataclass(frozen=True, eq=False)
+class KeptFactors:
+    """What of clay heads should read as it did in the starting network's pictures.
 
-    There classifiers of faces' attributes are compared; here the readings of clay factors.
+    Attributes:
+        reader: Reads both pictures.
+        chosen: Which of its readings count, bool [K].
+        spread: Standard deviations of these over pictures of the start, [sum of chosen].
+        ws: Latents on which they are compared besides those of a step, [N, num_ws, w_dim].
+    """
+
+    reader: ClayFeatures
+    chosen: Tensor
+    spread: Tensor
+    ws: Tensor | None
+
+
+@torch.no_grad()
+def kept_factors(
+    source: StyleGAN2Generator,
+    factors: Sequence[str],
+    *,
+    reader: ClayFeatures,
+    ws: Tensor | None = None,
+) -> KeptFactors:
+    """Measure how much factors vary in a starting network's pictures.
 
     Args:
-        reader: Reads both.
+        source: The starting network, frozen.
+        factors: Names of those that should stay.
+        reader: On the network's device.
+        ws: See `KeptFactors`.
+    """
+    device = source.w_avg.device
+    z = seeded_normal(range(_SPREAD_SEEDS), [source.z_dim], device=device)
+    labels = torch.eye(source.c_dim, device=device).repeat(len(z), 1)[: len(z)]  # class by class
+    drawn = source.map(z, labels if source.c_dim else None)
+    readings = []
+    for rows in drawn.split(32):
+        found, owners = read_factors(reader, source.synthesize(rows))
+        readings.append(found)
+    chosen = torch.isin(owners, owners.new_tensor([FACTOR_INDEX[name] for name in factors]))
+    spread = torch.cat(readings)[:, chosen].std(dim=0).clamp_min(_SMALLEST_SPREAD)
+    return KeptFactors(reader, chosen, spread, None if ws is None else ws.to(device))
+
+
+def attribute_loss(kept: KeptFactors, images: Tensor, source_images: Tensor) -> Tensor:
+    """Return how differently two pictures of one latent read (StyleCariGAN, section 3.3).
+
+    There classifiers of faces' attributes are compared; here the readings of clay factors, each in
+    its standard deviations, so that what varies little is kept as well.
+
+    Args:
+        kept: What should stay.
         images: Of the tuned generator, [N, 3, R, R] in [-1, 1].
         source_images: Of its start, [N, 3, R, R]; no gradients flow to them.
-        factors: Names of those that should stay.
 
     Returns:
-        The squared difference, summed over the readings of these factors and averaged over the
-        pictures; a factor moved from end to end counts 1. A scalar in float32.
+        The mean squared difference, a scalar in float32; about 2 for unrelated pictures.
     """
-    readings, owners = read_factors(reader, images)
+    readings, _ = read_factors(kept.reader, images)
     with torch.no_grad():
-        wanted, _ = read_factors(reader, source_images)
-    chosen = torch.isin(owners, owners.new_tensor([FACTOR_INDEX[name] for name in factors]))
-    return (readings - wanted)[:, chosen].float().square().sum(dim=1).mean()
+        wanted, _ = read_factors(kept.reader, source_images)
+    return ((readings - wanted)[:, kept.chosen].float() / kept.spread).square().mean()
 
 
 def _features(

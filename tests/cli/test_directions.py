@@ -58,6 +58,15 @@ def test_rows_without_names_are_in_order(run, network_path, table, tmp_path):
     assert torch.equal(*vectors)
 
 
+def test_seeds_of_a_class_can_be_labelled(run, class_network_path, tmp_path):
+    path = tmp_path / "ages.csv"
+    path.write_text("age\n" + "".join(f"{seed % 7}\n" for seed in range(30)))
+    options = ["--labels", path, "--network", class_network_path, "--class", "1"]
+    result = run("directions", "fit", "0-29", *options, "--measure", "none", *QUICK)
+    assert result.exit_code == 0, result.output
+    assert load_directions("out/directions.pt").names == ("age",)
+
+
 def test_words_label_the_samples_of_any_network(run, network_path, network):
     words = ["--prompt", "smile", "--prompt", "glasses", "--clip", "clay-clip"]
     result = run(

@@ -30,7 +30,9 @@ def test_directions_are_written_with_a_sheet(method, run, network_path, network)
 
 
 def test_sefa_s_layers_are_its_own_numbers(run, network_path):
-    result = run("factorize", "--network", network_path, "--layers", "0-1", *QUICK)
+    result = run(
+        "factorize", "--network", network_path, "--layers", "0-1", "--measure", "none", *QUICK
+    )
     assert result.exit_code == 0, result.output
     assert load_directions("out/directions.pt").layers == ((0, 1),) * 2
 
