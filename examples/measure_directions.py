@@ -6,7 +6,7 @@ python examples/measure_directions.py
 import torch
 
 from ganedit.checkpoints import load_network
-from ganedit.editing.directions import find_directions, scales_of
+from ganedit.editing.directions import find_directions, latent_axes, scales_of
 from ganedit.editing.factorize import ganspace, sefa
 from ganedit.features import load_clay_features
 from ganedit.metrics import directions as metrics
@@ -15,11 +15,11 @@ from ganedit.metrics import directions as metrics
 def main(count: int = 10, heads: int = 64) -> dict[str, torch.Tensor]:
     network = load_network("clay", device="cpu")
     generator, meter = network.generator, metrics.clay_meter(load_clay_features())
-    found = find_directions(network)
+    found, axes = find_directions(network), latent_axes(generator)
     steps = {"supervised": found.vectors * found.scales[:, None, None]}
     for method, find in (("SeFa", sefa), ("GANSpace", ganspace)):
         vectors = find(generator, count=count).directions[:, None]
-        steps[method] = vectors * scales_of(generator, vectors, [()] * count)[:, None, None]
+        steps[method] = vectors * scales_of(vectors, [()] * count, axes)[:, None, None]
     for method, vectors in steps.items():
         everywhere = [()] * len(vectors)
         effects = metrics.measure_effects(generator, vectors, everywhere, meter, heads=heads)

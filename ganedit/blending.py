@@ -24,6 +24,7 @@ from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
 from ganedit.generators.stylegan2 import StyleGAN2Generator, channel_counts
 from ganedit.generators.stylegan3 import StyleGAN3Generator
+from ganedit.ops import upsample2d
 
 Mode = Literal["hard", "logistic", "pinkney-hard"]
 
@@ -85,7 +86,8 @@ def switch_shares(
         mode: ``hard``: positions of this resolution and above are the upper network's.
             ``logistic``: the share is 1 / (1 + exp(-x / width)), where x counts positions from the
             first of this resolution on. ``pinkney-hard``: the authors' threshold, x > 1, which
-            switches two positions later: for StyleGAN2 a whole resolution above ``at``.
+            switches two positions later: for StyleGAN2 a whole resolution above ``at``. Both are
+            the authors' curves for the first of their two levels of a resolution.
         width: Of the logistic, in positions; large is soft.
 
     Returns:
@@ -251,6 +253,8 @@ def blend_networks(
             for place, share in zip(positions(generator), shares, strict=True)
         ],
         "adapted_from": list(dict.fromkeys(accepted)),
+        # Of the mapping network: what its labels mean.
+        **{name: x for name, x in owner.metadata.get("provenance", {}).items() if name == "labels"},
         **facts,
     }
     metadata = {**owner.metadata, "training": {}, "provenance": told}
@@ -304,9 +308,11 @@ def swap_features(
 ) -> Tensor:
     """Return pictures of two networks that run side by side (Back 2021, "Cartoon-StyleGAN").
 
-    The features that enter the block of resolution ``at`` are the lower network's, while the
-    pictures that the coarser blocks put out, and add up, remain the upper one's: colours and
-    outlines of the upper network, shapes of the lower. The hard blend takes both from the lower.
+    As there, the features after the second convolution of the block below ``at`` are the lower
+    network's. The upper network's layer to the picture of that block reads them, and its blocks
+    from ``at`` on go on with them; the pictures of the blocks before, which add up, remain the
+    upper network's own. So its colours and outlines are on the shapes of the lower. The hard blend
+    takes the pictures below ``at``, too, from the lower.
 
     Args:
         lower: A StyleGAN2 whose blocks all put out pictures (``skip``).
@@ -333,13 +339,17 @@ def swap_features(
     image: Tensor | None = None
     index = 0
     for side in runs[1].block_resolutions:
-        if side == at:
-            features[1] = features[0]
         blocks = [getattr(run, f"b{side}") for run in runs]
         given: dict[str, Any] = {"noise": maps[index : index + blocks[1].num_conv], "offsets": {}}
+        before = image
         if side < at:
             features[0], _ = blocks[0](features[0], None, ws[:, index:], **given)
         features[1], image = blocks[1](features[1], image, ws[:, index:], **given)
         index += blocks[1].num_conv
+        if 2 * side == at:
+            features[1] = features[0]
+            image = blocks[1].torgb(features[0], ws[:, index])
+            if before is not None:
+                image = image + upsample2d(before, blocks[1].resample_filter)
     assert image is not None
     return image.contiguous()

@@ -54,7 +54,7 @@ class Network:
     def ancestors(self) -> tuple[str, ...]:
         """Fingerprints of the networks that this one was adapted from, which share its latents."""
         told = self.metadata.get("provenance", {}).get("adapted_from")
-        return tuple(told) if isinstance(told, list) else ()
+        return tuple(x for x in told if isinstance(x, str)) if isinstance(told, list) else ()
 
     def accepts(self, mark: str | None) -> bool:
         """Return whether latents of the network with this fingerprint can be drawn by this one."""

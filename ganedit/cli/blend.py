@@ -5,16 +5,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ganedit.cli import console
 from ganedit.cli.blends import (
+    ModeOption,
     Order,
+    WidthOption,
     caption,
     check_blendable,
     check_levels,
+    choose_width,
     note_unrelated,
     told_perceptual,
 )
@@ -25,10 +28,9 @@ from ganedit.cli.options import (
     OutOption,
     OverwriteOption,
     TruncationOption,
-    finite,
     parse_seeds,
 )
-from ganedit.cli.sources import fit_latent, open_label, open_network
+from ganedit.cli.sources import fit_latent, is_file, open_label, open_network
 from ganedit.errors import GaneditError
 from ganedit.version import __version__
 
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
 
 _NETWORK, _SHEET = "blend.safetensors", "blend.png"
 _MOST_ROWS = 64
-_WIDTH = 1.0
 
 
 def blend(
@@ -59,21 +60,8 @@ def blend(
             " pixels from A, and those from 16 on from B.",
         ),
     ] = None,
-    mode: Annotated[
-        Literal["hard", "logistic", "pinkney-hard"],
-        typer.Option(
-            help="How: at once; smoothly, with a share for every layer; or at once as the authors'"
-            " code does, which is one resolution later than it says."
-        ),
-    ] = "hard",
-    width: Annotated[
-        float | None,
-        typer.Option(
-            callback=lambda value: value if value is None else finite(value),
-            help="For logistic: how smoothly, in layers, of which a resolution has two; 1 by"
-            " default, and more is smoother.",
-        ),
-    ] = None,
+    mode: ModeOption = "hard",
+    width: WidthOption = None,
     order: Annotated[
         Order, typer.Option(help="Whose layers are below: AB has A's shapes and B's texture.")
     ] = "AB",
@@ -123,18 +111,19 @@ def blend(
     check_blendable(lower, upper)
     check_levels(lower, told or [], option="--levels")
     check_levels(lower, [] if at is None else [at], option="--at")
+    heads = _open_rows(lower, upper, sources, arguments)
     note_unrelated(lower, upper)
-    heads = _open_heads(lower, sources, arguments)
     record: dict[str, Any] = {"arguments": arguments}
     paths: list[Path] = []
     if features:
-        columns = _swaps(lower, upper, heads)
+        sheet = _draw(_swaps(lower, upper, heads))
     else:
         columns, shares = _plan(lower, upper, heads, arguments, told)
+        sheet = _draw(columns)
         path, facts = _write(folder, lower, upper, shares)
         paths.append(path)
         record |= facts
-    paths.append(folder.write(_SHEET, partial(write_image, image=_draw(columns))))
+    paths.append(folder.write(_SHEET, partial(write_image, image=sheet)))
     record["results"] = [path.name for path in paths]
     paths.append(folder.finish(record))
     console.emit_json(record) if as_json else console.emit_paths(paths)
@@ -170,13 +159,12 @@ def _check_usage(arguments: Mapping[str, Any]) -> dict[int, float] | None:
         typer.BadParameter: They do not.
     """
     at, mode, width, levels = (arguments[key] for key in ("at", "mode", "width", "levels"))
-    if width is not None and mode != "logistic":
-        raise typer.BadParameter("--width is for --mode logistic; add it")
-    if width is not None and width <= 0:
-        raise typer.BadParameter(f"--width: {width:g} is not more than 0")
+    choose_width(mode, width)
     if arguments["features"]:
         if mode != "hard" or levels is not None:
             raise typer.BadParameter("--features has no shares; leave out --mode and --levels")
+        if at is not None:
+            raise typer.BadParameter("--features shows every level; leave out --at")
         return None
     if levels is None:
         if at is None:
@@ -195,20 +183,20 @@ def _split(text: str) -> list[str]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Heads:
+class _Rows:
     """What the sheet shows.
 
     Attributes:
         sources: Latent files and seeds, in the order of the rows.
         files: The latents of those that are files.
         truncation_psi: Of the seeds.
-        label: Of the seeds.
+        class_index: Of the seeds, for the networks that take classes.
     """
 
     sources: Sequence[str]
     files: "Mapping[str, Latent]"
     truncation_psi: float
-    label: Sequence[float] | None
+    class_index: int | None
 
     def latents(self, network: "Network") -> "Iterator[Latent]":
         """Yield the rows' latents; seeds are mapped by the network itself."""
@@ -218,14 +206,17 @@ class _Heads:
             if source in self.files:
                 yield self.files[source]
             else:
-                psi, label = self.truncation_psi, self.label
+                label = open_label(network, self.class_index if network.generator.c_dim else None)
+                psi = self.truncation_psi
                 yield sample(network, parse_seeds(source), truncation_psi=psi, label=label)
 
 
 Column = tuple[str, Callable[[], "list[Tensor]"]]
 
 
-def _open_heads(network: "Network", sources: Sequence[str], arguments: Mapping[str, Any]) -> _Heads:
+def _open_rows(
+    lower: "Network", upper: "Network", sources: Sequence[str], arguments: Mapping[str, Any]
+) -> _Rows:
     """Return what the sheet shows.
 
     Raises:
@@ -237,28 +228,33 @@ def _open_heads(network: "Network", sources: Sequence[str], arguments: Mapping[s
     files = {}
     count = 0
     for source in sources:
-        if re.fullmatch(r"[\d-]+", source, re.ASCII) and not Path(source).is_file():
+        if re.fullmatch(r"[\d-]+", source, re.ASCII) and not is_file(source):
             count += len(parse_seeds(source))
             continue
-        files[source] = fit_latent(read_latent(source), network, source)
+        files[source] = fit_latent(read_latent(source), lower, source)
         count += len(files[source])
         if files[source].tuning is not None:
             raise GaneditError(
                 f"{source}: was made by a tuned generator, which is in no blend; give latents of"
-                f" {network.source} itself"
+                f" {lower.source} itself"
             )
         if arguments["features"] and files[source].offsets is not None:
             raise GaneditError(f"{source}: moves styles, which --features does not; leave it out")
     if count > _MOST_ROWS:
         raise typer.BadParameter(f"rows: {count} are too many for a sheet; at most {_MOST_ROWS}")
-    label = open_label(network, arguments["class_index"]) if len(files) < len(sources) else None
-    return _Heads(sources, files, arguments["trunc"], label)
+    index = arguments["class_index"]
+    if index is not None and len(files) == len(set(sources)):
+        raise GaneditError("--class is for seeds, and all rows here are files; leave it out")
+    classes = [each for each in (lower, upper) if each.generator.c_dim]
+    for each in (classes or [lower]) if len(files) < len(set(sources)) else []:
+        open_label(each, index)  # says what is missing, before any work
+    return _Rows(sources, files, arguments["trunc"], index)
 
 
 def _plan(
     lower: "Network",
     upper: "Network",
-    heads: _Heads,
+    heads: _Rows,
     arguments: Mapping[str, Any],
     told: Mapping[int, float] | None,
 ) -> tuple[list[Column], tuple[float, ...]]:
@@ -266,7 +262,7 @@ def _plan(
     from ganedit.blending import level_shares, levels, positions, switch_shares
 
     at, mode = arguments["at"], arguments["mode"]
-    width = (arguments["width"] or _WIDTH) if mode == "logistic" else None
+    width = choose_width(mode, arguments["width"])
     count = len(positions(lower.generator))
     drawn = [(caption(lower), (0.0,) * count)]
     for level in levels(lower.generator):
@@ -282,7 +278,7 @@ def _plan(
     return [(text, partial(_blended, lower, upper, heads, x)) for text, x in drawn], written
 
 
-def _swaps(lower: "Network", upper: "Network", heads: _Heads) -> list[Column]:
+def _swaps(lower: "Network", upper: "Network", heads: _Rows) -> list[Column]:
     """Return the columns of a sheet of swapped features.
 
     Raises:
@@ -298,7 +294,7 @@ def _swaps(lower: "Network", upper: "Network", heads: _Heads) -> list[Column]:
 
 
 def _blended(
-    lower: "Network", upper: "Network", heads: _Heads, shares: Sequence[float]
+    lower: "Network", upper: "Network", heads: _Rows, shares: Sequence[float]
 ) -> "list[Tensor]":
     """Return the pictures of a blend, [1, 3, R, R] each."""
     from ganedit.blending import blend as mix
@@ -309,7 +305,7 @@ def _blended(
     return [x for latent in heads.latents(model) for x in synthesize(model, latent)]
 
 
-def _swapped(lower: "Network", upper: "Network", heads: _Heads, at: int) -> "list[Tensor]":
+def _swapped(lower: "Network", upper: "Network", heads: _Rows, at: int) -> "list[Tensor]":
     """Return the pictures of two networks that swap features, [1, 3, R, R] each."""
     from ganedit.blending import swap_features
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
 
 from ganedit.cli import console
 from ganedit.errors import GaneditError
@@ -11,6 +13,37 @@ if TYPE_CHECKING:
     from ganedit.checkpoints import Network
 
 Order = Literal["AB", "BA"]
+Mode = Literal["hard", "logistic", "pinkney-hard"]
+
+ModeOption = Annotated[
+    Mode,
+    typer.Option(
+        help="How: at once; smoothly, with a share for every layer; or at once as the authors'"
+        " code does, which is one resolution later than it says."
+    ),
+]
+WidthOption = Annotated[
+    float | None,
+    typer.Option(
+        min=1e-3,
+        max=1e3,
+        help="For logistic: how smoothly, in layers, of which a resolution has two; 1 by"
+        " default, and more is smoother.",
+    ),
+]
+
+
+def choose_width(mode: Mode, width: float | None) -> float | None:
+    """Return the width of a logistic switch; None for the other modes.
+
+    Raises:
+        typer.BadParameter: There is one for another mode (exit code 2).
+    """
+    if mode == "logistic":
+        return 1.0 if width is None else width
+    if width is not None:
+        raise typer.BadParameter("--width is for --mode logistic; add it")
+    return None
 
 
 def check_blendable(a: "Network", b: "Network") -> None:

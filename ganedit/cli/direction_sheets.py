@@ -14,16 +14,21 @@ if TYPE_CHECKING:
     from ganedit.io.directions import Directions
 
 _MOST_EFFECTS = 4
+_LONGEST_EFFECT = 26  # characters of a phrase
 _MOST_CELLS = 2000
 _SCORES = ("accuracy", "r2", "strength")
 
 
 def describe(directions: "Directions") -> list[dict[str, Any]]:
     """Return what is known of each direction, JSON-able, with its effects by size."""
+    import torch
+
+    from ganedit.metrics.directions import purity
+
     told = []
     for index, name in enumerate(directions.names):
         effects = directions.effects[index] if directions.effects else {}
-        total = sum(abs(value) for value in effects.values())
+        share = purity(torch.tensor([[*effects.values(), 0.0]], dtype=torch.float64)).item()
         ordered = sorted(effects.items(), key=lambda item: -abs(item[1]))
         told.append(
             {
@@ -32,30 +37,37 @@ def describe(directions: "Directions") -> list[dict[str, Any]]:
                 "layers": list(directions.layers[index]) or "all",
                 "scale": None if directions.scales is None else float(directions.scales[index]),
                 "effects": {key: round(value, 6) for key, value in ordered},
-                "purity": round(abs(ordered[0][1]) / total, 4) if total else None,
+                "purity": round(share, 4) or None,
                 **({"facts": dict(directions.facts[index])} if directions.facts else {}),
             }
         )
     return told
 
 
-def tell_effects(effects: Mapping[str, float]) -> str:
-    """Return the largest effects in one line, as ``smile +0.16, brows -0.051``."""
-    shown = [f"{name} {value:+.2g}" for name, value in list(effects.items())[:_MOST_EFFECTS]]
-    return ", ".join(shown)
+def tell_effects(effects: Mapping[str, float]) -> list[str]:
+    """Return the largest effects of `describe`, as ``smile +0.16`` and ``brows -0.051``."""
+    largest = list(effects.items())[:_MOST_EFFECTS]
+    return [f"{_short(name)} {value:+.2g}" for name, value in largest]
+
+
+def _short(name: str) -> str:
+    """Return a phrase that leaves room for its number beside a picture."""
+    return name if len(name) <= _LONGEST_EFFECT else name[: _LONGEST_EFFECT - 1].rstrip() + "…"
 
 
 def report(told: Sequence[Mapping[str, Any]]) -> None:
     """Print a table of `describe` on stderr."""
     scores = [score for score in _SCORES if any(score in one.get("facts", {}) for one in told)]
     measured = any(one["effects"] for one in told)
-    columns = ["", "name", "layers", "scale", *scores]
+    # Scores are of the model, before its direction is made unlike others and tried on pictures.
+    titles = [score if score == "strength" else f"{score} of the model" for score in scores]
+    columns = ["", "name", "layers", "scale", *titles]
     columns += ["moves, for each standard deviation", "purity"] * measured
     rows = []
     for one in told:
         row = [one["index"], one["name"], _ranges(one["layers"]), one["scale"]]
         row += [one.get("facts", {}).get(score) for score in scores]
-        rows.append(row + [tell_effects(one["effects"]), one["purity"]] * measured)
+        rows.append(row + [", ".join(tell_effects(one["effects"])), one["purity"]] * measured)
     console.table("", columns, rows)
 
 
@@ -129,8 +141,7 @@ def draw_sheet(
         raise GaneditError("a picture of the sheet holds NaN; give smaller --degrees")
     told = describe(directions)
     texts = [
-        "\n".join([f"{i}  {told[i]['name']}", *tell_effects(told[i]["effects"]).split(", ")])
-        for i in rows
+        "\n".join([f"{i}  {told[i]['name']}", *tell_effects(told[i]["effects"])]) for i in rows
     ]
     captions = [f"{degree:g}" for degree in degrees]
     return labelled_table(cells.clamp(-1, 1), texts, captions)

@@ -1,6 +1,5 @@
 """``--direction``: a direction by name, one of a file, or a style channel; and how far."""
 
-import contextlib
 import difflib
 import re
 from collections.abc import Mapping, Sequence
@@ -10,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ganedit.cli.sources import is_file
 from ganedit.errors import GaneditError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ganedit.checkpoints import Network
     from ganedit.editing.changes import Change
     from ganedit.generators.base import StyleLayer
@@ -64,11 +66,11 @@ def parse_direction(text: str) -> Spec:
     Raises:
         typer.BadParameter: The degree is no number, or too large (exit code 2).
     """
-    target, sign, number = (text, "", "1") if _is_file(text) else text.rpartition("=")
+    target, sign, number = (text, "", "1") if is_file(text) else text.rpartition("=")
     if not sign:
         target, number = text, "1"
     try:
-        degree = float(number)
+        degree = float(number) + 0.0  # no negative zero
     except ValueError as error:
         raise typer.BadParameter(
             f"direction: {number[:60]!r} in {text[:60]!r} is no number; write NAME=1.5"
@@ -80,7 +82,7 @@ def parse_direction(text: str) -> Spec:
         )
     if not target.strip():
         raise typer.BadParameter(f"direction: {text[:60]!r} has no name; write NAME=1.5")
-    if Path(target).suffix.lower() in _SUFFIXES or ("." in target and _is_file(target)):
+    if Path(target).suffix.lower() in _SUFFIXES or ("." in target and is_file(target)):
         return Spec("", target, degree)
     file, _, name = target.rpartition(":")  # no name of a direction has a colon
     if file and not name:
@@ -94,10 +96,22 @@ def read_files(specs: Sequence[Spec], directions: str | None) -> "dict[str, Dire
     Raises:
         GaneditError: One is missing, or holds no directions.
     """
+    named = [directions, *(spec.file for spec in specs)]
+    return {file: open_directions(file) for file in dict.fromkeys(named) if file is not None}
+
+
+def open_directions(source: str) -> "Directions":
+    """Return the directions in a file, or embedded ones by name.
+
+    Raises:
+        GaneditError: There are none.
+    """
+    from ganedit.assets import asset_path, embedded
     from ganedit.io.directions import load_directions
 
-    named = [directions, *(spec.file for spec in specs)]
-    return {file: load_directions(file) for file in dict.fromkeys(named) if file is not None}
+    asset = embedded().get(source)
+    inside = asset is not None and asset.kind == "directions" and not is_file(source)
+    return load_directions(asset_path(source) if inside else Path(source))
 
 
 def home_of(files: "Mapping[str, Directions]") -> str | None:
@@ -111,7 +125,7 @@ def home_of(files: "Mapping[str, Directions]") -> str | None:
     for file, directions in files.items():
         if directions.network is not None:
             # Files come from anywhere: what they name is opened, but never fetched.
-            if not is_here(directions.network):
+            if not is_here(directions.network) or _is_lost(directions.network):
                 raise GaneditError(
                     f"{file}: its generator, {directions.network:.200}, is not on this machine;"
                     " name it with --network"
@@ -140,22 +154,28 @@ def find_moves(
     Raises:
         GaneditError: There is no such direction, layer or channel, or it is of another generator.
     """
-    from ganedit.editing.directions import bind_directions, find_directions
+    from ganedit.editing import directions as library
 
     last = model.generator.num_ws - 1
     if layers is not None and max(layers) > last:
         raise GaneditError(f"--layers: there is no layer {max(layers)}; the last one is {last}")
     styles = {layer.name: layer for layer in model.generator.style_layers}
-    bound = {file: bind_directions(found, model, name=file) for file, found in files.items()}
+    channels = [_channel(spec, styles) for spec in specs]
+    axes = None
+    if any(layer for layer, _ in channels) or any(one.scales is None for one in files.values()):
+        axes = library.latent_axes(model.generator, library.sample_labels(model))
+    bound = {
+        file: library.bind_directions(found, model, name=file, axes=axes)
+        for file, found in files.items()
+    }
     at_hand = None if directions is None else bound[directions]
     moves = []
-    for spec in specs:
-        layer, channel = _channel(spec, styles)
+    for spec, (layer, channel) in zip(specs, channels, strict=True):
         if layer is not None:
-            moves.append(_channel_move(spec, model, layer, channel))
+            moves.append(_channel_move(spec, model, layer, channel, axes))
             continue
         if spec.file is None and at_hand is None:
-            at_hand = find_directions(model)
+            at_hand = library.find_directions(model)
         found = at_hand if spec.file is None else bound[spec.file]
         if found is None:
             raise GaneditError(
@@ -188,12 +208,12 @@ def _channel(spec: Spec, styles: "Mapping[str, StyleLayer]") -> "tuple[StyleLaye
     return None, 0
 
 
-def _channel_move(spec: Spec, model: "Network", layer: "StyleLayer", channel: int) -> Move:
-    from ganedit.editing.directions import channel_change, sample_labels
+def _channel_move(
+    spec: Spec, model: "Network", layer: "StyleLayer", channel: int, axes: "Tensor | None"
+) -> Move:
+    from ganedit.editing.directions import channel_change
 
-    change = channel_change(
-        model.generator, layer.name, channel, spec.degree, labels=sample_labels(model)
-    )
+    change = channel_change(model.generator, layer.name, channel, spec.degree, axes=axes)
     told = {"layer": layer.name, "channel": channel, "degree": spec.degree}
     return Move(spec.name, change, told)
 
@@ -229,7 +249,8 @@ def _direction_move(
     return Move(name if name != str(index) else spec.label, change, told)
 
 
-def _is_file(text: str) -> bool:
-    with contextlib.suppress(OSError, ValueError):  # what is no name of a file
-        return Path(text).is_file()
-    return False
+def _is_lost(source: str) -> bool:
+    """Return whether a source that is not fetched is no file here, either."""
+    from ganedit.assets import embedded
+
+    return source not in embedded() and "://" not in source and not is_file(source)

@@ -17,6 +17,7 @@ from ganedit.cli.clips import (
     open_clip_model,
 )
 from ganedit.cli.direction_sheets import check_rows, describe, draw_sheet, report
+from ganedit.cli.direction_specs import open_directions
 from ganedit.cli.edit_report import clay_judge
 from ganedit.cli.edit_results import parse_strengths
 from ganedit.cli.factorize import DegreesOption, DrawnOption, RowsOption, drawn_head
@@ -40,7 +41,7 @@ from ganedit.cli.options import (
     parse_numbers,
     refuse_given,
 )
-from ganedit.cli.sources import open_label, open_latents, open_network
+from ganedit.cli.sources import is_file, open_label, open_latents, open_network
 from ganedit.errors import GaneditError
 
 if TYPE_CHECKING:
@@ -157,7 +158,8 @@ def fit(
     label = open_label(model, class_index)
     chosen = choose_columns(found.labels, *wishes)
     meter = open_meter(model, arguments, usual=prompt or ())
-    directions = _fit(found, chosen, arguments, meter, label_batch(model, label, 1))
+    own = _own_things(list(chosen[1]), meter, rounds)
+    directions = _fit(found, chosen, arguments, meter, own, label_batch(model, label, 1))
     drawn = check_rows(wanted, len(directions), len(columns))
     head = drawn_head(model, seed, label)
     sheet = draw_sheet(model, directions, head, rows=drawn, degrees=columns)
@@ -231,7 +233,7 @@ def _open_labelled(arguments: Mapping[str, Any]) -> _Labelled:
     import torch
 
     sources = arguments["latents"]
-    files = all(Path(source).is_file() for source in sources)
+    files = all(map(is_file, sources))
     model, opened = open_latents(
         sources,
         network=arguments["network"],
@@ -262,7 +264,7 @@ def _open_reader(model: "Network", arguments: Mapping[str, Any]) -> Any:
                 " latents and their --labels"
             )
         return lambda pictures: features.predict(pictures).factors, clay_labels
-    from ganedit.metrics.directions import plain_name
+    from ganedit.metrics.directions import plain_names
 
     prompts = list(dict.fromkeys(arguments["prompt"]))
     clip = open_clip_model(
@@ -277,11 +279,33 @@ def _open_reader(model: "Network", arguments: Mapping[str, Any]) -> Any:
         console.warn(remark)
     texts = clip.encode_texts(prompts)
 
-    def name(scores: "Tensor") -> Labels:
-        pairs = zip(prompts, scores.unbind(1), strict=True)
-        return {plain_name(text): (values.double(), False) for text, values in pairs}
+    def named(scores: "Tensor") -> Labels:
+        pairs = zip(plain_names(prompts), scores.unbind(1), strict=True)
+        return {name: (values.double(), False) for name, values in pairs}
 
-    return lambda pictures: clip.encode_images(pictures) @ texts.mT, name
+    return lambda pictures: clip.encode_images(pictures) @ texts.mT, named
+
+
+def _own_things(names: Sequence[str], meter: "Meter | None", rounds: int) -> "list[int | None]":
+    """Return which of the things that a meter reads each direction is named after.
+
+    Raises:
+        GaneditError: Rounds of correction are wanted, and nothing tells how to correct.
+    """
+    from ganedit.metrics.directions import plain_names
+
+    if meter is None:
+        if rounds:
+            raise GaneditError("--rounds: nothing measures the directions; leave it, or get a CLIP")
+        return [None] * len(names)
+    things = plain_names(meter.names)  # prompts became names of directions in the same way
+    own = [things.index(name) if name in things else None for name in names]
+    if rounds and own == [None] * len(names):
+        raise GaneditError(
+            f"--rounds: {', '.join(names)[:60]}: what is measured is called otherwise"
+            f" ({', '.join(things)[:60]}, ...); with --prompt add --measure clip, or leave --rounds"
+        )
+    return own
 
 
 def _fit(
@@ -289,17 +313,18 @@ def _fit(
     chosen: "tuple[Sequence[LabelColumn], Mapping[str, Sequence[str]]]",
     arguments: Mapping[str, Any],
     meter: "Meter | None",
+    own: "Sequence[int | None]",
     label: "Tensor | None",
 ) -> "Directions":
     """Return directions with scales, named by their labels, refined and measured."""
-    from ganedit.editing.directions import sample_labels
     from ganedit.editing.fit_directions import fit_directions, refine_directions
-    from ganedit.generators.statistics import map_samples
+    from ganedit.generators.statistics import SAMPLES, map_samples
     from ganedit.io.directions import Directions
 
     model = found.model
     columns, apart = chosen
-    usual = map_samples(model.generator, sample_labels(model))
+    labels = None if label is None else label.expand(SAMPLES, -1)  # the class that was labelled
+    usual = map_samples(model.generator, labels)
     with console.progress("Fitting", len(columns)) as on_step:
         fitted = fit_directions(found.latents, columns, usual, unlike=apart, on_step=on_step)
     kept = [index for index, column in enumerate(columns) if column.name in apart]
@@ -316,7 +341,6 @@ def _fit(
     if meter is None:
         return directions
     heads = arguments["heads"]
-    own = [meter.names.index(one) if one in meter.names else None for one in directions.names]
     unlike = [
         [directions.names.index(other) for other in apart[one] if other in apart]
         for one in directions.names
@@ -361,12 +385,7 @@ def list_directions(
 
     Example: ganedit directions list out/directions.pt
     """
-    from ganedit.assets import asset_path, embedded
-    from ganedit.io.directions import load_directions
-
-    asset = embedded().get(file)
-    inside = asset is not None and asset.kind == "directions" and not Path(file).is_file()
-    directions = load_directions(asset_path(file) if inside else Path(file))
+    directions = open_directions(file)
     told = describe(directions)
     if as_json:
         record = {
@@ -380,5 +399,6 @@ def list_directions(
         console.emit_json(record)
         return
     made_for = directions.network or "a generator that the file does not tell"
-    console.note(f"{len(directions)} directions ({directions.method}) for {made_for}")
+    count = f"{len(directions)} direction{'s' * (len(directions) > 1)}"
+    console.note(f"{count} ({directions.method}) for {made_for}")
     report(told)

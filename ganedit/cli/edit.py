@@ -25,7 +25,7 @@ from ganedit.cli.options import (
     refuse_given,
 )
 from ganedit.cli.pasting import PasteBackOption
-from ganedit.cli.sources import keep_tuning
+from ganedit.cli.sources import is_file, keep_tuning
 
 if TYPE_CHECKING:
     from ganedit.cli.direction_specs import Move
@@ -161,7 +161,7 @@ def _parse(context: typer.Context, arguments: Mapping[str, Any]) -> list[Spec]:
 
 def _network(latents: Sequence[str] | None, files: "Mapping[str, Directions]") -> str | None:
     """Return the generator of the directions where no latent file tells which one it is."""
-    told = any(Path(source).is_file() for source in latents or ())
+    told = any(map(is_file, latents or ()))
     return None if told else home_of(files)
 
 

@@ -59,7 +59,7 @@ def parse_strengths(text: str, *, what: str = "strength") -> tuple[float, ...]:
             f"{what}: {text[:60]!r} is not {wanted}, between -{_LARGEST_STRENGTH:g} and"
             f" {_LARGEST_STRENGTH:g}"
         )
-    return values
+    return tuple(value + 0.0 for value in values)  # no negative zeros
 
 
 @dataclass(frozen=True, eq=False)

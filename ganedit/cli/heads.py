@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ganedit.cli.pasting import check_places
-from ganedit.cli.sources import open_label, open_latents, open_network
+from ganedit.cli.sources import is_file, open_label, open_latents, open_network
 from ganedit.errors import GaneditError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def open_heads(arguments: Mapping[str, Any], *, class_is_for_all: bool = False) 
             raise typer.BadParameter(f"--seed is for no LATENT; edit both by naming {seed}, too")
         for source in sources:
             _refuse_photo(source)
-        files = class_is_for_all and all(Path(one).is_file() for one in sources)
+        files = class_is_for_all and all(map(is_file, sources))
         index = None if files else arguments["class_index"]
         given = {"network": network, "device": device, "class_index": index}
         model, opened = open_latents(sources, truncation_psi=psi, **given)
@@ -88,7 +88,7 @@ def _refuse_photo(source: str) -> None:
     """Refuse a picture, saying how it becomes a latent."""
     from ganedit.io import looks_like_picture
 
-    if Path(source).is_file() and looks_like_picture(Path(source)):
+    if is_file(source) and looks_like_picture(Path(source)):
         raise GaneditError(
             f"{source}: is a picture, not a latent; project it first: ganedit project"
             f" {shlex.quote(source)}"
@@ -97,7 +97,7 @@ def _refuse_photo(source: str) -> None:
 
 def _names(source: str, latent: "Latent") -> list[str]:
     """Return what the results of a source are called: by its file, or by its seeds."""
-    if not Path(source).is_file():
+    if not is_file(source):
         return list(latent.names)
     stem = Path(source).stem
     return [stem] if len(latent) == 1 else [f"{stem}-{row}" for row in range(len(latent))]

@@ -75,7 +75,11 @@ def read_labels(path: Path, names: Sequence[str]) -> Labels:
     header, *rows = _rows(path)
     if len(set(header)) < len(header):
         raise GaneditError(f"{path}: two columns have the same name")
-    if any(_number(row[0]) is None for row in rows):
+    named = [_number(row[0]) is None for row in rows]
+    if any(named) and not any(row[0] in names for row in rows) and sum(named) < len(rows) / 2:
+        raise _no_number(path, header[0], named.index(True) + 1, rows[named.index(True)][0])
+    # Names may be digits only: then the header says what they are, or that all latents are there.
+    if any(named) or header[0].casefold() == "name" or {row[0] for row in rows} >= set(names):
         told = {row[0]: row for row in rows}
         if len(told) < len(rows):
             raise GaneditError(f"{path}: two rows have the same name")
@@ -98,18 +102,25 @@ def read_labels(path: Path, names: Sequence[str]) -> Labels:
 
 def _rows(path: Path) -> list[list[str]]:
     """Return the rows of a file, the header first, all of one length."""
+    from ganedit.io.files import read_start
+
+    content = read_start(path, _LARGEST_FILE + 1)
+    if len(content) > _LARGEST_FILE:
+        raise GaneditError(f"{path}: larger than 16 MB; no table of labels")
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise GaneditError(f"{path}: larger than 16 MB; no table of labels")
-        text = path.read_text(encoding="utf-8-sig")
+        text = content.decode("utf-8-sig")
         rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise GaneditError(f"{path}: no CSV file in UTF-8") from error
-    except OSError as error:
-        raise GaneditError(f"{path}: cannot be read ({error.strerror or error})") from error
     rows = [[cell.strip() for cell in row] for row in rows]
-    if len(rows) < 2 or not 1 <= len(rows[0]) <= _MOST_COLUMNS:
+    if len(rows) < 2:
         raise GaneditError(f"{path}: expected a header and a row for each latent")
+    if len(rows[0]) > _MOST_COLUMNS:
+        raise GaneditError(
+            f"{path}: has {len(rows[0])} columns; at most {_MOST_COLUMNS} are possible"
+        )
+    if len(rows[0]) == 1 and any(mark in rows[0][0] for mark in ";\t"):
+        raise GaneditError(f"{path}: its columns are not parted by commas; save it with commas")
     for number, row in enumerate(rows[1:], start=1):
         if len(row) != len(rows[0]):
             raise GaneditError(
@@ -121,23 +132,24 @@ def _rows(path: Path) -> list[list[str]]:
 def _columns(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Labels:
     import torch
 
-    from ganedit.metrics.directions import plain_name
+    from ganedit.metrics.directions import plain_names
 
     labels: Labels = {}
-    for place, title in enumerate(header):
+    for place, (title, label) in enumerate(zip(header, plain_names(header), strict=True)):
         numbers = []
         for number, row in enumerate(rows, start=1):
             value = _number(row[place])
             if value is None:
-                raise GaneditError(
-                    f"{path}: {row[place]!r:.40} in row {number} of column {title!r:.40} is no"
-                    " number"
-                )
+                raise _no_number(path, title, number, row[place])
             numbers.append(value)
         values = torch.tensor(numbers, dtype=torch.float64)
-        binary = len(set(numbers)) == 2
-        labels[plain_name(title)] = (values == max(numbers)).double() if binary else values, binary
+        binary = len(set(numbers)) == 2 and all(map(math.isfinite, numbers))
+        labels[label] = (values == max(numbers)).double() if binary else values, binary
     return labels
+
+
+def _no_number(path: Path, title: str, row: int, cell: str) -> GaneditError:
+    return GaneditError(f"{path}: {cell!r:.40} in row {row} of column {title!r:.40} is no number")
 
 
 def _number(text: str) -> float | None:
@@ -168,16 +180,20 @@ def choose_columns(
             raise GaneditError(f"there are no labels of {name!r:.60}; there are {_some(labels)}")
     wanted = list(factors or labels)
     around = list(labels) if OTHERS in unlike else [name for name in unlike if name != OTHERS]
-    columns = {}
+    columns, left_out = {}, []
     for name in dict.fromkeys([*wanted, *around]):
         try:
             columns[name] = LabelColumn(name, *labels[name])
         except GaneditError as error:
             if name in asked:
                 raise
-            console.note(f"left out: {error}")
+            left_out.append(str(error))
     if not any(name in columns for name in wanted):
-        raise GaneditError("nothing can be fitted; give other labels, or more --samples")
+        raise GaneditError(
+            f"nothing can be fitted; give other labels, or more latents ({left_out[0]})"
+        )
+    for reason in left_out:
+        console.note(f"left out: {reason}")
     named = set(unlike)
     apart = {
         name: [

@@ -10,6 +10,7 @@ import typer
 from ganedit.cli import console
 from ganedit.cli.clips import open_clip_model
 from ganedit.cli.edit_report import clay_judge
+from ganedit.cli.sources import is_file
 from ganedit.errors import GaneditError
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def open_meter(
         raise GaneditError(
             f"--measure clay: {model.source} draws no clay heads; take --measure clip, or none"
         )
-    texts = read_phrases(phrases) if phrases else list(usual) or _phrases_for(model)
+    texts = read_phrases(phrases) if phrases else list(dict.fromkeys(usual)) or _phrases_for(model)
     try:
         clip = open_clip_model(
             arguments["clip"],
@@ -120,20 +121,13 @@ def read_phrases(given: Sequence[str]) -> list[str]:
     """
     phrases: dict[str, None] = {}
     for one in given:
-        phrases.update(dict.fromkeys(_lines(Path(one)) if _is_file(one) else [one.strip()]))
+        phrases.update(dict.fromkeys(_lines(Path(one)) if is_file(one) else [one.strip()]))
     phrases.pop("", None)
     if not phrases:
         raise GaneditError("--phrases: there is none; give some text")
     if len(phrases) > _MOST_PHRASES:
         raise GaneditError(f"--phrases: {len(phrases)}, but at most {_MOST_PHRASES} are possible")
     return list(phrases)
-
-
-def _is_file(text: str) -> bool:
-    try:
-        return Path(text).is_file()
-    except (OSError, ValueError):  # no name that the system takes
-        return False
 
 
 def _lines(path: Path) -> list[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ganedit.checkpoints import Network
     from ganedit.metrics import PathLengths
-    from ganedit.metrics.disentanglement import Array, Heads
+    from ganedit.metrics.disentanglement import Array, Readings
 
 SpaceOption = Annotated[
     Literal["z", "w", "both"],
@@ -40,7 +40,11 @@ def ppl(
     ] = "end",
     samples: Annotated[
         int,
-        typer.Option(min=2, max=1_000_000, help="Random paths; published figures take 50000."),
+        typer.Option(
+            min=2,
+            max=1_000_000,
+            help="Random paths; published figures, with which these were not compared, take 50000.",
+        ),
     ] = 1000,
     epsilon: Annotated[
         float,
@@ -188,7 +192,7 @@ def disentanglement(
         _report_spaces(rows)
 
 
-def _measure_spaces(heads: "Heads", spaces: "Mapping[str, Array]") -> list[dict[str, Any]]:
+def _measure_spaces(heads: "Readings", spaces: "Mapping[str, Array]") -> list[dict[str, Any]]:
     """Return the figures of each space, with what each attribute and factor adds to them."""
     from ganedit.metrics.disentanglement import attributes_of, dci, separability
 

@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ganedit.cli import console
 from ganedit.cli.blends import (
+    ModeOption,
     Order,
+    WidthOption,
     check_blendable,
     check_levels,
+    choose_width,
     note_unrelated,
     told_perceptual,
 )
-from ganedit.cli.options import DeviceOption, SeedOption, finite
+from ganedit.cli.options import DeviceOption, SeedOption
 from ganedit.cli.sources import open_network
 from ganedit.cli.train import find_start, tell
 from ganedit.cli.train_options import (
@@ -42,8 +45,6 @@ from ganedit.version import __version__
 if TYPE_CHECKING:
     from ganedit.checkpoints import Network
 
-_COMMAND = "ganedit recycle"
-
 
 def recycle(
     a: Annotated[str, typer.Argument(metavar="A", help="A generator: a name, file or address.")],
@@ -60,14 +61,8 @@ def recycle(
             metavar="RESOLUTION", help="Where to go over from one to the other, in pixels."
         ),
     ],
-    mode: Annotated[
-        Literal["hard", "logistic", "pinkney-hard"],
-        typer.Option(help="How: at once, smoothly, or as the authors' code; see 'ganedit blend'."),
-    ] = "hard",
-    width: Annotated[
-        float,
-        typer.Option(min=1e-3, max=1e3, callback=finite, help="For logistic: layers it spreads."),
-    ] = 1.0,
+    mode: ModeOption = "hard",
+    width: WidthOption = None,
     order: Annotated[
         Order, typer.Option(help="Whose layers are below: AB has A's shapes and B's texture.")
     ] = "AB",
@@ -99,6 +94,8 @@ def recycle(
     Example: ganedit recycle clay clay-emoji --at 16 --data emoji.zip --out runs/recycled
     """
     options: dict[str, Any] = dict(locals())
+    spread = choose_width(mode, width)
+    from ganedit.blending import switch_shares
     from ganedit.training import TrainingConfig
     from ganedit.training import train as run
     from ganedit.training.config import field_of
@@ -116,21 +113,26 @@ def recycle(
     check_blendable(lower, upper)
     check_levels(lower, [at], option="--at")
     note_unrelated(lower, upper)
+    _check_pictures(data)
     claim_folder(out)
-    _write_blend(out, lower, upper, _shares(lower, at, mode, width))
+    _write_blend(out, lower, upper, switch_shares(lower.generator, at, mode=mode, width=spread))
     find_start(config)
     with console.progress("Training") as on_step:
         result = run(config, on_step=on_step)
     tell(result)
 
 
-def _shares(
-    network: "Network", at: int, mode: Literal["hard", "logistic", "pinkney-hard"], width: float
-) -> tuple[float, ...]:
-    from ganedit.blending import switch_shares
+def _check_pictures(data: Path) -> None:
+    """Check that there is something to tune on, before anything is written.
 
-    spread = width if mode == "logistic" else None
-    return switch_shares(network.generator, at, mode=mode, width=spread)
+    Raises:
+        GaneditError: There is not.
+    """
+    from ganedit.data.sources import open_source
+
+    with open_source(data) as source:
+        if not source.picture_names():
+            raise GaneditError(f"{data}: holds no pictures")
 
 
 def _write_blend(out: Path, lower: "Network", upper: "Network", shares: Sequence[float]) -> None:
@@ -141,19 +143,19 @@ def _write_blend(out: Path, lower: "Network", upper: "Network", shares: Sequence
     """
     from ganedit.blending import blend_networks
     from ganedit.checkpoints import load_discriminator, load_network, save_network
-    from ganedit.training.snapshots import BLEND_FILE
+    from ganedit.training.snapshots import BLEND_FILE, RECYCLE
     from ganedit.training.state import STATE_FILE, has_discriminator
 
     path = out / BLEND_FILE
-    facts: dict[str, Any] = {"made_by": f"ganedit {__version__}", "command": _COMMAND}
+    facts: dict[str, Any] = {"made_by": f"ganedit {__version__}", "command": RECYCLE}
     facts |= told_perceptual([lower, upper])
     blend = blend_networks(lower, upper, shares, facts=facts)
     if (out / STATE_FILE).exists() and not path.exists():
         raise GaneditError(f"{out}: holds a training of no blend; choose another --out")
     if path.exists():
         there = load_network(path, device="cpu")
-        if there.metadata["provenance"].get("command") != _COMMAND:
-            raise GaneditError(f"{path}: was not made by {_COMMAND}; choose another --out")
+        if there.metadata["provenance"].get("command") != RECYCLE:
+            raise GaneditError(f"{path}: was not made by {RECYCLE}; choose another --out")
         if (out / STATE_FILE).exists():
             if there.fingerprint != blend.fingerprint:
                 raise GaneditError(

@@ -17,6 +17,22 @@ if TYPE_CHECKING:
     from ganedit.io.download import OnBytes
 
 
+def is_file(source: str | Path) -> bool:
+    """Return whether a source is a file; a text that no system takes for a path is none."""
+    try:
+        return Path(source).is_file()
+    except (OSError, ValueError):  # too long, or a zero byte
+        return False
+
+
+def is_folder(source: str | Path) -> bool:
+    """Return whether a source is a folder; see `is_file`."""
+    try:
+        return Path(source).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def locate_network(source: str) -> Path:
     """Return a network's file, with a bar on stderr while it is fetched.
 
@@ -190,7 +206,7 @@ def _digest(path: Path) -> str:
 
 
 def _is_seeds(source: str) -> bool:
-    return bool(re.fullmatch(r"\d+(-\d+)?", source, re.ASCII)) and not Path(source).is_file()
+    return bool(re.fullmatch(r"\d+(-\d+)?", source, re.ASCII)) and not is_file(source)
 
 
 def _open_network(

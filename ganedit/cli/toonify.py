@@ -14,6 +14,7 @@ from ganedit.cli.crops import AlignOption, Crops, FaceOption, check_face
 from ganedit.cli.distances import VggOption, open_distances
 from ganedit.cli.heads import Heads, open_heads
 from ganedit.cli.options import (
+    ClassOption,
     DeviceOption,
     JsonOption,
     OptionalNetworkOption,
@@ -23,7 +24,7 @@ from ganedit.cli.options import (
 from ganedit.cli.pasting import PasteBackOption, write_pasted
 from ganedit.cli.photos import Photo, batch_size, list_photos, read_batches
 from ganedit.cli.project import warn_if_far
-from ganedit.cli.sources import open_label, open_network
+from ganedit.cli.sources import is_file, is_folder, open_label, open_network
 from ganedit.cli.starts import open_start
 from ganedit.errors import GaneditError
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from ganedit.checkpoints import Network
     from ganedit.io import Latent, OutputFolder
 
-STEPS = 60
+STEPS = 120
 """Of a projection from an encoder's latents."""
 
 _LEVELS = {"emoji": (64, 32, 16, 8), "toon": (64, 32, 16)}
@@ -93,7 +94,7 @@ def emojify(
     Example: ganedit emojify examples/photo.jpg
     """
     arguments = {key: str(v) if isinstance(v, Path) else v for key, v in locals().items()}
-    more = {"network": "clay", "style": "clay-emoji", "vgg_weights": None}
+    more = {"network": "clay", "style": "clay-emoji", "vgg_weights": None, "class_index": None}
     _run(arguments | more, kind="emoji", command="emojify")
 
 
@@ -113,6 +114,7 @@ def toonify(
     align: AlignOption = None,
     face: FaceOption = "largest",
     paste_back: PasteBackOption = False,
+    class_index: ClassOption = None,
     vgg_weights: VggOption = None,
     out: OutOption = Path("out"),
     overwrite: OverwriteOption = False,
@@ -165,14 +167,15 @@ def _run(arguments: Mapping[str, Any], *, kind: str, command: str) -> None:
     out, overwrite = Path(arguments["out"]), arguments["overwrite"]
     folder = OutputFolder(out, command=command, overwrite=overwrite, inputs=files)
     given = {**arguments, "latents": arguments["sources"], "seed": None, "trunc": 0.7}
-    given |= {"class_index": None}
     heads = None if photos else open_heads(given)
     device = arguments["device"]
     base = heads.model if heads else open_network(arguments["network"] or "clay", device=device)
     style = open_network(arguments["style"], device=device)
     at = _levels(base, style, wanted, kind)
-    job = _project(base, photos, folder, arguments, kind) if heads is None else _given(heads)
-    folder.claim(_result_names(job.heads.names, kind, photos=bool(photos)))
+    if heads is None:
+        job = _project(base, photos, folder, arguments, kind)
+    else:
+        job = _given(heads, folder, kind)
     pictures = _render(job.heads, style, at, arguments["order"])
     paths = _write(folder, job, pictures, at, kind, transparent=arguments["transparent"])
     record = {
@@ -224,7 +227,7 @@ def _list_photos(arguments: Mapping[str, Any], kind: str) -> list[Photo]:
     """
     sources, align = arguments["sources"], arguments["align"]
     check_face(arguments["face"], align)
-    photos = [_is_photo(Path(source)) for source in sources]
+    photos = [_is_photo(source) for source in sources]
     if not any(photos):
         if arguments["steps"] is not None or align is not None:
             raise typer.BadParameter("--steps and --align are for photos; these are latents")
@@ -239,13 +242,13 @@ def _list_photos(arguments: Mapping[str, Any], kind: str) -> list[Photo]:
     return list_photos(sources, Path(arguments["out"]), suffixes=_suffixes(kind))[0]
 
 
-def _is_photo(path: Path) -> bool:
+def _is_photo(source: str) -> bool:
     """Return whether a source is a picture, or a folder of them, rather than a latent."""
     from ganedit.io import IMAGE_SUFFIXES, looks_like_picture
 
-    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+    if is_folder(source) or Path(source).suffix.lower() in IMAGE_SUFFIXES:
         return True
-    return path.is_file() and looks_like_picture(path)
+    return is_file(source) and looks_like_picture(Path(source))
 
 
 def _suffixes(kind: str) -> tuple[str, ...]:
@@ -259,7 +262,18 @@ def _result_names(names: Sequence[str], kind: str, *, photos: bool) -> list[str]
     return [f"{name}{suffix}" for name in names for suffix in suffixes]
 
 
-def _given(heads: Heads) -> _Job:
+def _pasted_names(names: Sequence[str], kind: str) -> list[str]:
+    return [f"{name}-{kind}-pasted.png" for name in names]
+
+
+def _given(heads: Heads, folder: "OutputFolder", kind: str) -> _Job:
+    """Take latents as they are.
+
+    Raises:
+        GaneditError: A result cannot be written.
+    """
+    pasted = _pasted_names(heads.pasted(), kind)
+    folder.claim(_result_names(heads.names, kind, photos=False) + pasted)
     return _Job(heads, (), [{"name": name} for name in heads.names])
 
 
@@ -279,12 +293,15 @@ def _project(
     from ganedit.inversion import project as find_latents
 
     device, place = arguments["device"], base.generator.w_avg.device
-    start = open_start("auto", base, label=open_label(base, None), device=device)
+    label = open_label(base, arguments["class_index"])
+    start = open_start("auto", base, label=label, device=device)
     perceptual, _ = open_distances("auto", base, arguments["vgg_weights"])
     side = base.generator.img_resolution
     crops = Crops(side, detector=arguments["align"], face=arguments["face"], device=place)
     photos = crops.spread(photos, on_bad=None)
-    folder.claim(_result_names([photo.name for photo in photos], kind, photos=True))
+    names = [photo.name for photo in photos]
+    pasted = _pasted_names(names if arguments["paste_back"] else [], kind)
+    folder.claim(_result_names(names, kind, photos=True) + pasted)
     steps = arguments["steps"] or (STEPS if start.source.startswith("encoder") else None)
     latents: list[Latent] = []
     pictures: list[Tensor] = []
@@ -292,18 +309,18 @@ def _project(
     batches = read_batches(photos, read=crops.read, size=batch_size(side, place), on_bad=None)
     with console.progress("Projecting") as on_step:
         for rows, targets in batches:
-            names = [photo.name for photo in rows]
+            read = [photo.name for photo in rows]
             targets = targets.to(place)
             found = find_latents(
                 base,
                 targets,
                 perceptual=perceptual,
-                initial=start.find(targets, names),
+                initial=start.find(targets, read),
                 steps=steps,
                 optimize_noise=False,
                 on_step=lambda step, total, values: on_step(step, total, {}),
             )
-            latents.append(found.latent(base, names=names))
+            latents.append(found.latent(base, names=read))
             pictures += targets.cpu().split(1)
             for photo, gap, distance in zip(rows, found.domain_gap, found.distance, strict=True):
                 warn_if_far(photo.path, float(gap))
@@ -312,7 +329,6 @@ def _project(
                     "domain_gap": round(float(gap), 3),
                 }
                 facts.append({"name": photo.name, "photo": photo.path, **figures})
-    names = [photo.name for photo in photos]
     places = [crops.alignments.get(name) for name in names]
     heads = Heads(base, stack(latents), names, places, arguments["paste_back"])
     return _Job(heads, pictures, facts)

@@ -7,14 +7,13 @@ import typer
 
 from ganedit.cli import console
 from ganedit.cli.options import DeviceOption, SeedOption, parse_grid
-from ganedit.cli.sources import locate_network
+from ganedit.cli.sources import is_file, locate_network
 from ganedit.cli.train_options import (
     AugmentOption,
     AugmentPOption,
     BatchOption,
     CondOption,
     DtypeOption,
-    EvaluateOption,
     FreezeDOption,
     FreezeGOption,
     GammaOption,
@@ -196,7 +195,14 @@ def train(
     grid: Annotated[
         str, typer.Option(metavar="COLUMNSxROWS", help="Size of the sample grids.")
     ] = "8x5",
-    evaluate: EvaluateOption = 0,
+    evaluate: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=1_000_000,
+            help="Images for the Fréchet distance at snapshots, in the clay space; 0: no.",
+        ),
+    ] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show options and sizes, and stop.")
     ] = False,
@@ -226,7 +232,7 @@ def train(
         config.validate()
     except GaneditError as error:
         raise typer.BadParameter(str(error)) from error
-    find_start(config)
+    find_start(config, resume=folder)
     if dry_run:
         console.emit_json(plan(config, resume=folder))
         return
@@ -252,23 +258,36 @@ def tell(result: "TrainingResult") -> None:
 
 
 def _starting_point(resume: str | None, init: str | None) -> tuple[Path | None, str | None]:
-    """Return the run to continue from and the network to start from; at most one is there.
+    """Return the run to continue from, and the network to start from.
+
+    Both are there for a run whose start is elsewhere now.
 
     Raises:
-        typer.BadParameter: Both options are given.
+        typer.BadParameter: Both options name a network.
     """
     if resume is None:
         return None, init
-    if init is not None:
-        raise typer.BadParameter("--resume and --init both say where to start; give one of them")
+    from ganedit.training.state import STATE_FILE
+
     path = Path(resume)
-    if path.name == "training-state.pt":
+    if path.name == STATE_FILE:
         path = path.parent
-    return (path, None) if path.is_dir() else (None, resume)
+    if is_file(str(path / STATE_FILE)):
+        return path, init
+    if init is not None:
+        raise typer.BadParameter(
+            f"--resume {resume} holds no {STATE_FILE}, so that both --resume and --init name a"
+            " network to start from; give one of them"
+        )
+    return None, resume
 
 
-def find_start(config: "TrainingConfig") -> None:
+def find_start(config: "TrainingConfig", *, resume: Path | None = None) -> None:
     """Fetch the network to start from, if need be, and note when it has no discriminator.
+
+    Args:
+        config: Of the training.
+        resume: Folder of a run that it goes on from.
 
     Raises:
         GaneditError: There is no such network, or it cannot be read.
@@ -281,9 +300,9 @@ def find_start(config: "TrainingConfig") -> None:
     try:
         locate_network(source)
     except GaneditError as error:
-        told = f"{error}; a training starts from a network or a run's folder"
+        told = f"{error}; a training starts from a network, or a run's folder with {STATE_FILE}"
         raise GaneditError(told) from error
-    begun = (config.out / STATE_FILE).exists()
+    begun = resume is not None or (config.out / STATE_FILE).exists()
     keeps = config.freeze_d or config.train_d_blocks  # of none: refused later
     if not (has_discriminator(source) or begun or keeps):
         console.note(

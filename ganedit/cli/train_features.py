@@ -23,7 +23,8 @@ def train_features(
     lr: Annotated[float, typer.Option(min=1e-6, max=1, help="Learning rate at the start.")] = 2e-3,
     seed: SeedOption = 0,
     test_heads: Annotated[
-        int, typer.Option(min=2, help="Unseen heads that the figures are measured on.")
+        int,
+        typer.Option(min=2, max=100_000, help="Unseen heads that the figures are measured on."),
     ] = 500,
     device: DeviceOption = "auto",
     overwrite: OverwriteOption = False,

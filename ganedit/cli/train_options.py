@@ -44,14 +44,6 @@ TickOption = Annotated[
 SnapOption = Annotated[
     int, typer.Option(min=1, max=1048576, help="Ticks from one snapshot to the next.")
 ]
-EvaluateOption = Annotated[
-    int,
-    typer.Option(
-        min=0,
-        max=1_000_000,
-        help="Images for the Fréchet distance at snapshots, in the clay space; 0: no.",
-    ),
-]
 FreezeDOption = Annotated[
     int,
     typer.Option(

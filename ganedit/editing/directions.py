@@ -13,7 +13,7 @@ from ganedit.checkpoints import Network, class_label
 from ganedit.editing.changes import Change
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
-from ganedit.generators.statistics import SAMPLES, map_samples
+from ganedit.generators.statistics import SAMPLES, map_samples, principal_axes
 from ganedit.io.directions import Directions, load_directions
 
 _BLOCK = 256  # directions measured at a time
@@ -31,17 +31,23 @@ def find_directions(network: Network) -> Directions | None:
 
 
 def bind_directions(
-    directions: Directions, network: Network, *, name: str = "the directions"
+    directions: Directions,
+    network: Network,
+    *,
+    name: str = "the directions",
+    axes: Tensor | None = None,
 ) -> Directions:
     """Return directions as those of a network, with scales.
 
-    Of a file that does not tell its generator, one direction with a vector for each of more or
-    fewer layers than the generator has is taken for a table: a direction in each row.
+    What they were seen to do is kept only of the network that it was seen on. Of a file that does
+    not tell its generator, one direction with a vector for each of more or fewer layers than the
+    generator has is taken for a table: a direction in each row.
 
     Args:
         directions: Of any file.
         network: The generator to move latents of.
         name: Of the directions, for errors.
+        axes: The network's `latent_axes`, which are found where scales are unknown.
 
     Raises:
         GaneditError: They are of another generator, or have another shape.
@@ -69,16 +75,18 @@ def bind_directions(
         )
     scales = directions.scales
     if scales is None:
-        labels = sample_labels(network)
-        scales = scales_of(generator, directions.vectors, directions.layers, labels)
+        if axes is None:
+            axes = latent_axes(generator, sample_labels(network))
+        scales = scales_of(directions.vectors, directions.layers, axes)
         if not bool((scales > 0).all()):
             index = int((scales > 0).int().argmin())
             raise GaneditError(
                 f"{name}: the latents of {network.source} do not vary along direction {index}, so"
                 " that degrees in standard deviations mean nothing"
             )
+    effects = directions.effects if directions.fingerprint == network.fingerprint else ()
     own = {"fingerprint": network.fingerprint, "network": network.home}
-    return _replaced(directions, name, scales=scales, **own)
+    return _replaced(directions, name, scales=scales, effects=effects, **own)
 
 
 def _untabled(directions: Directions, num_ws: int, name: str) -> Directions:
@@ -110,32 +118,37 @@ def sample_labels(network: Network) -> Tensor | None:
     return torch.eye(generator.c_dim, device=device)[torch.arange(SAMPLES) % generator.c_dim]
 
 
-def scales_of(
-    generator: Generator,
-    vectors: Tensor,
-    layers: Sequence[Sequence[int]],
-    labels: Tensor | None = None,
-) -> Tensor:
-    """Return one standard deviation of mapped latents along directions, in lengths of them, [K].
-
-    A latent w lies at a = sum_l <w - mean, v_l> / sum_l |v_l|² along the vectors v_l of a
-    direction's layers (least squares); returned is the standard deviation of a over `map_samples`.
-    0 where latents do not vary.
+def latent_axes(generator: Generator, labels: Tensor | None = None) -> Tensor:
+    """Return `principal_axes` of the `map_samples` of a generator, float64 [w_dim, w_dim].
 
     Args:
         generator: Whose latents.
+        labels: For `map_samples`, of a conditional generator; see `sample_labels`.
+    """
+    return principal_axes(map_samples(generator, labels).cpu().double())
+
+
+def scales_of(vectors: Tensor, layers: Sequence[Sequence[int]], axes: Tensor) -> Tensor:
+    """Return one standard deviation of latents along directions, in lengths of them, [K].
+
+    Layers are looked at one by one: in layer l, w has the deviation s_l along the vector v_l;
+    returned is the a for which a |v_l| is nearest to s_l in all of the direction's layers (least
+    squares), sum_l s_l |v_l| / sum_l |v_l|². For one vector, or the same for all layers, that is
+    the deviation of w along it. 0 where latents do not vary.
+
+    Args:
         vectors: [K, 1 or num_ws, w_dim].
         layers: For each, those that it is added to; an empty one means all.
-        labels: For `map_samples`, of a conditional generator.
+        axes: Of the latents, as `latent_axes` or `principal_axes` returns them, [w_dim, w_dim].
     """
-    covariance = _covariance(generator, labels)
+    rows = vectors.shape[1]
     found = []
     for start in range(0, len(vectors), _BLOCK):
-        part = vectors[start : start + _BLOCK].detach().cpu().double()
-        used = _used(part, layers[start : start + _BLOCK], generator.num_ws)  # [B, num_ws, w_dim]
-        total = used.sum(dim=1)  # [B, w_dim]; w is the same for all layers
-        variances = ((total @ covariance) * total).sum(dim=1).clamp_min(0)
-        found.append(variances.sqrt() / used.square().sum(dim=(1, 2)))
+        used = vectors[start : start + _BLOCK].detach().cpu().double()  # [B, rows, w_dim]
+        if rows > 1:
+            used = _used(used, layers[start : start + _BLOCK], rows)
+        deviations = (used @ axes.mT).norm(dim=2)  # [B, rows]: each is s_l |v_l|
+        found.append(deviations.sum(dim=1) / used.square().sum(dim=(1, 2)))
     return torch.cat(found).float()
 
 
@@ -180,7 +193,7 @@ def channel_change(
     channel: int,
     degree: float,
     *,
-    labels: Tensor | None = None,
+    axes: Tensor | None = None,
 ) -> Change:
     """Return the edit that moves one channel of StyleSpace (Wu et al. 2021).
 
@@ -189,7 +202,7 @@ def channel_change(
         layer_name: Of a layer with styles, such as ``b32.conv1``.
         channel: Which of its channels.
         degree: How far, in standard deviations of the channel over `map_samples`.
-        labels: For `map_samples`, of a conditional generator.
+        axes: The generator's `latent_axes`; None finds them, of an unconditional one.
 
     Raises:
         GaneditError: There is no such layer or channel.
@@ -207,7 +220,8 @@ def channel_change(
             f"{layer_name} has no channel {channel}, but 0 to {told[index].channels - 1}"
         )
     weight = generator.style_weights()[index][channel].detach().cpu().double()  # [w_dim]
-    deviation = float((weight @ _covariance(generator, labels) @ weight).clamp_min(0).sqrt())
+    axes = latent_axes(generator) if axes is None else axes
+    deviation = float((axes @ weight).norm())
     offsets = [torch.zeros(1, layer.channels) for layer in told]
     offsets[index][0, channel] = degree * deviation
     return Change(offsets=tuple(offsets))
@@ -228,13 +242,6 @@ def _total(parts: Sequence[Tensor]) -> Tensor:
     for part in parts[1:]:
         total = total + part.to(total)
     return total
-
-
-def _covariance(generator: Generator, labels: Tensor | None) -> Tensor:
-    """Return the covariance of mapped latents, float64 [w_dim, w_dim] on the CPU."""
-    w = map_samples(generator, labels).cpu().double()  # not all devices have doubles
-    w = w - w.mean(dim=0)
-    return w.mT @ w / (len(w) - 1)
 
 
 def _used(vectors: Tensor, layers: Sequence[Sequence[int]], num_ws: int) -> Tensor:

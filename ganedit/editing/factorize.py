@@ -43,7 +43,8 @@ class Factorization:
 def convolutions(generator: Generator) -> tuple[int, ...]:
     """Return the style layers that SeFa counts: all convolutions, and the last layer.
 
-    Indices into `Generator.style_layers`; SeFa's own layer numbers are places in this list.
+    Indices into `Generator.style_layers`; SeFa's own layer numbers are places in this list. The
+    input of StyleGAN3, which latent 0 turns and shifts, is none of them.
     """
     layers = generator.style_layers
     last = len(layers) - 1
@@ -79,7 +80,8 @@ def closed_form(
 ) -> Factorization:
     """Return the right singular vectors of all modulation weights, as rosinality's code does.
 
-    Nothing is normalised, and of the layers that make the picture only the first takes part.
+    Nothing is normalised, and of the layers that make the picture only the first takes part: of
+    StyleGAN3's the only one, which is its last layer.
 
     Args:
         generator: Any with styles.

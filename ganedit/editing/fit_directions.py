@@ -8,7 +8,6 @@ latents may have a w of their own in each layer: then so has the direction, and 
 is told apart from what another does.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganedit.editing.directions import scales_of
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
-from ganedit.generators.statistics import principal_axes
+from ganedit.generators.statistics import batch_size, principal_axes
 from ganedit.progress import OnStep
 
 FEWEST = 20
@@ -29,7 +29,7 @@ _HELD_OUT = 0.2
 _FLOOR = 1e-3  # of the largest deviation: axes on which w varies less say nothing
 _LEFT = 1e-3  # of a direction's length: less than this is rounding
 _CORRECTED = 0.7  # of what was measured: corrections of several directions add up
-_PIXELS = 2**18  # of the pictures that are rendered together
+_LARGEST = 1e30  # of labels: squares of larger ones are beyond all numbers
 _CHUNK = 2000
 
 
@@ -51,13 +51,16 @@ class LabelColumn:
         """Check that something can be learnt.
 
         Raises:
-            GaneditError: Values are NaN or infinite, or all alike, or there are too few.
+            GaneditError: Values are NaN or too large, or all alike, or there are too few.
         """
         values = self.values
         if values.ndim != 1:
             raise ValueError(f"{self.name}: expected [N], got {list(values.shape)}")
         if not bool(values.isfinite().all()):
             raise GaneditError(f"{self.name}: a label is NaN or infinite; leave such latents out")
+        largest = float(values.abs().max()) if len(values) else 0.0
+        if largest > _LARGEST:
+            raise GaneditError(f"{self.name}: a label is beyond {_LARGEST:g}; take smaller units")
         if len(values) < FEWEST:
             raise GaneditError(
                 f"{self.name}: {len(values)} labelled latents; a fit takes {FEWEST} at least"
@@ -69,8 +72,8 @@ class LabelColumn:
                     f"{self.name}: only {few} of {len(values)} latents differ from the others in"
                     f" it; a fit takes {_FEWEST_OF_A_CLASS} of each kind at least"
                 )
-        elif float(values.max() - values.min()) <= 1e-9 * float(values.abs().max()):
-            raise GaneditError(f"{self.name}: is the same for all latents; nothing can be fitted")
+        elif float(values.max() - values.min()) <= max(1e-9 * largest, 1 / _LARGEST):
+            raise GaneditError(f"{self.name}: is the same for all latents; a fit takes two values")
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +84,8 @@ class FittedDirections:
         vectors: [K, R, w_dim] as the latents had R; rows have length 1 in the root mean square.
         scales: One standard deviation of latents along each, in lengths of it, [K].
         facts: For each: ``r2`` or ``accuracy`` on held-out latents (and ``majority``, the accuracy
-            of always saying the same), ``labels``, their number, and ``unlike``.
+            of always saying the same), ``labels``, their number, and ``unlike``. Scores are of the
+            model, before its direction is made unlike others.
     """
 
     vectors: Tensor
@@ -130,9 +134,8 @@ def score_latents(
         read: From pictures [N, 3, R, R] in [-1, 1] to numbers [N, F].
         on_step: Called after each batch.
     """
-    batch = max(1, _PIXELS // generator.img_resolution**2)
     rows = []
-    for part in latents.split(batch):
+    for part in latents.split(batch_size(generator)):
         ws = part.expand(-1, generator.num_ws, -1).to(generator.w_avg.device)
         rows.append(read(generator.synthesize(ws).clamp(-1, 1)).cpu())
         if on_step is not None:
@@ -185,7 +188,7 @@ def fit_directions(
         scores.append(score)
         if on_step is not None:
             on_step(done, len(columns), {})
-    vectors, scales = [], []
+    vectors = []
     facts: list[Mapping[str, float | str]] = []
     for index, name in enumerate(known):
         others = [known.index(other) for other in unlike.get(name, ()) if other != name]
@@ -193,12 +196,9 @@ def fit_directions(
         vector = kept.unflatten(0, (latents.shape[1], -1)) @ axes  # [R, w_dim]
         vector = vector / vector.square().sum(dim=1).mean().sqrt()
         vectors.append(vector)
-        scales.append(_scale(vector, axes))
         told = {"unlike": ", ".join(known[other] for other in others)} if others else {}
         facts.append({**scores[index], "labels": float(len(latents)), **told})
-    return FittedDirections(
-        torch.stack(vectors).float(), torch.tensor(scales, dtype=torch.float32), tuple(facts)
-    )
+    return FittedDirections(*_scaled(vectors, axes), tuple(facts))
 
 
 def refine_directions(
@@ -229,7 +229,7 @@ def refine_directions(
         place is not None and int(row.abs().argmax()) == place and float(row[place]) > 0
         for row, place in zip(effects, own, strict=True)
     ]
-    refined, scales = [], []
+    refined = []
     for index, others in enumerate(unlike):
         step = steps[index]
         for other in others:
@@ -237,10 +237,8 @@ def refine_directions(
             if able[other] and place is not None and other != index:
                 share = effects[index, place] / effects[other, place]
                 step = step - _CORRECTED * share * steps[other]
-        step = step / step.square().sum(dim=1).mean().sqrt()
-        refined.append(step)
-        scales.append(_scale(step, axes))
-    return torch.stack(refined).float(), torch.tensor(scales, dtype=torch.float32)
+        refined.append(step / step.square().sum(dim=1).mean().sqrt())
+    return _scaled(refined, axes)
 
 
 def _check_columns(
@@ -305,16 +303,10 @@ def _without(gradient: Tensor, others: Sequence[Tensor], name: str) -> Tensor:
     return left
 
 
-def _scale(vector: Tensor, axes: Tensor) -> float:
-    """Return one standard deviation of latents along a direction, in lengths of it.
-
-    Layers are looked at one by one: each row has a deviation s of w along it, and a length n; by
-    least squares a t for which t * n is nearest to s in all of them. For one row, or rows that are
-    all the same, that is the deviation of w along it.
-    """
-    lengths = vector.norm(dim=1)  # [R]
-    deviations = (vector @ axes.mT).norm(dim=1) / lengths.clamp_min(1e-12)
-    scale = float((deviations * lengths).sum() / lengths.square().sum())
-    if not (math.isfinite(scale) and scale > 0):
+def _scaled(vectors: Sequence[Tensor], axes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return directions of [R, w_dim] as one tensor, and one standard deviation along each."""
+    stacked = torch.stack(list(vectors))
+    scales = scales_of(stacked, [()] * len(stacked), axes)
+    if not bool((scales.isfinite() & (scales > 0)).all()):
         raise GaneditError("a direction has no length; the labels tell nothing")
-    return scale
+    return stacked.float(), scales

@@ -106,8 +106,8 @@ def load_vgg16(
         if not path.is_file():
             raise GaneditError(
                 f"VGG16 weights are not here; fetch {VGG16_URL} and put it at {path}, or give its"
-                " path by --vgg-weights FILE, or let --vgg-weights download fetch it, or do without"
-                " by --loss pixel, which is poorer"
+                " path by --vgg-weights FILE, or let --vgg-weights download fetch it; commands with"
+                " --loss can do without by --loss pixel, which is poorer"
             )
     network = VGG16(layers)
     fill(network, path, what="torchvision's VGG16 weights")

@@ -1,4 +1,4 @@
-"""What the latents of a generator are like: many mapped samples, always the same."""
+"""What a generator is like in numbers: many mapped samples, always the same; their spread."""
 
 import math
 
@@ -11,6 +11,7 @@ SAMPLES = 10_000
 """How many are mapped, as StyleGAN2's projector does (Karras et al. 2020, appendix D)."""
 
 _SEED = 123
+_PIXELS = 2**18  # of the pictures that are rendered together
 _BETWEEN = 0.7  # how far a companion is from its latent: 0 is the latent, 1 the sample
 
 
@@ -25,6 +26,11 @@ def map_samples(generator: Generator, labels: Tensor | None = None) -> Tensor:
     stream = torch.Generator().manual_seed(_SEED)
     z = torch.randn(SAMPLES, generator.z_dim, generator=stream)
     return generator.map(z.to(generator.w_avg.device), labels)[:, 0]
+
+
+def batch_size(generator: Generator) -> int:
+    """Return how many pictures are rendered together where many are needed, and no gradients."""
+    return max(1, _PIXELS // generator.img_resolution**2)
 
 
 def spread(w: Tensor) -> float:

@@ -1,6 +1,7 @@
 """Directions files: ways to move latents, with names, sizes, and what they were seen to do."""
 
 import difflib
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,10 +44,11 @@ class Directions:
         vectors: What one length of each adds to ws, float32 [K, 1 or num_ws, w_dim]; one row is the
             same for all layers.
         layers: For each, the latents (below num_ws) that it is added to; an empty tuple means all.
-        names: One each, all different, 1 to 80 characters without ``=``, ``:`` or control
-            characters. A name of digits only is the index itself.
+        names: One each, all different, 1 to 80 printable characters without ``=`` and ``:``. A
+            name of digits only is the index itself.
         scales: One standard deviation of the generator's latents along each, in lengths of its
-            vector, float32 [K] above 0; None when unknown.
+            vector, layers looked at one by one (`scales_of`), float32 [K] above 0; None when
+            unknown.
         fingerprint: ``sha256:...`` of the generator; None for files that do not tell.
         network: Where that generator came from; None for files that do not tell.
         method: How they were found, or what the file is.
@@ -142,8 +144,11 @@ def save_directions(path: Path | str, directions: Directions) -> None:
         "facts": [dict(entry) for entry in directions.facts],
     }
 
+    buffer = io.BytesIO()  # torch's own writer says nothing clear of a full disk
+    torch.save(content, buffer)
+
     def write(partial: Path) -> None:
-        torch.save(content, partial)
+        partial.write_bytes(buffer.getvalue())
         try:
             load_directions(partial)
         except GaneditError as error:
@@ -194,7 +199,10 @@ def load_directions(path: Path | str) -> Directions:
 def _adopted(found: ForeignDirections, path: Path) -> Directions:
     """Return directions that ganedit did not write as ours: for all layers, named by number."""
     count = len(found.vectors)
-    single = re.sub(r"[=:\x00-\x1f\x7f-\x9f]", "_", path.stem)[:_LONGEST_NAME]
+    if count > MAX_DIRECTIONS:  # before so many names are made
+        raise GaneditError(f"{path}: {_too_many(count)}")
+    allowed = (c if c.isprintable() and c not in "=:" else "_" for c in path.stem)
+    single = "".join(allowed)[:_LONGEST_NAME]
     names = tuple(map(str, range(count)))
     try:
         return Directions(
@@ -259,11 +267,15 @@ def _check_vectors(vectors: Tensor) -> None:
             f" {list(vectors.shape)}"
         )
     if not 1 <= len(vectors) <= MAX_DIRECTIONS:
-        raise ValueError(f"{len(vectors)} directions; 1 to {MAX_DIRECTIONS} are possible")
+        raise ValueError(_too_many(len(vectors)))
     if vectors.shape[1] > _MOST_LAYERS:
         raise ValueError(f"vectors: {vectors.shape[1]} layers; at most {_MOST_LAYERS} are possible")
     if not bool(vectors.isfinite().all()):
         raise ValueError("vectors: holds NaN or infinite numbers")
+
+
+def _too_many(count: int) -> str:
+    return f"{count} directions; 1 to {MAX_DIRECTIONS} are possible"
 
 
 def _check_layers(layers: Sequence[Sequence[int]], vectors: Tensor) -> None:
@@ -283,7 +295,8 @@ def _check_names(names: Sequence[str]) -> None:
     for index, name in enumerate(names):
         if not 0 < len(name) <= _LONGEST_NAME or set(name) & set("=:") or not name.isprintable():
             raise ValueError(
-                f"names: '{shown(name)}' is not 1 to {_LONGEST_NAME} characters without '=' and ':'"
+                f"names: '{shown(name)}' is not 1 to {_LONGEST_NAME} printable characters without"
+                " '=' and ':'"
             )
         if name.isdecimal() and name != str(index):
             raise ValueError(f"names: '{name}' reads as an index, but is that of number {index}")

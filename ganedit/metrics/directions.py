@@ -10,6 +10,7 @@ from ganedit.data.clayheads.factors import FACTORS
 from ganedit.features.clay import ClayFeatures
 from ganedit.features.clip import Clip
 from ganedit.generators.base import Generator
+from ganedit.generators.statistics import batch_size
 from ganedit.metrics.edits import factor_changes
 from ganedit.progress import OnStep
 from ganedit.runtime import seeded_normal
@@ -17,7 +18,6 @@ from ganedit.runtime import seeded_normal
 MOSTLY = 0.6
 """A direction whose purity is this moves one thing mostly."""
 
-_PIXELS = 2**18  # of the pictures that are rendered together
 _NAMED = 0.5  # of the total change: with less, a direction is named by the two largest
 _LONGEST = 80
 _FORBIDDEN = str.maketrans({"=": " ", ":": " "})  # they separate names from numbers and files
@@ -110,7 +110,7 @@ def measure_effects(
     z = seeded_normal(range(first_seed, first_seed + heads), [generator.z_dim], device=place)
     labels = None if label is None else label.to(place).expand(heads, -1)
     ws = generator.map(z, labels, truncation_psi=truncation_psi)  # [heads, num_ws, w_dim]
-    batch = max(1, _PIXELS // generator.img_resolution**2)
+    batch = batch_size(generator)
     effects = []
     for index, vector in enumerate(vectors.to(place)):
         step = torch.zeros_like(ws[0])
@@ -188,6 +188,14 @@ def plain_name(name: str) -> str:
     kept = "".join(c for c in name.translate(_FORBIDDEN) if c.isprintable())
     plain = " ".join(kept.split())[: _LONGEST // 2 - 5].strip() or "unnamed"
     return f"no {plain}" if plain.isdecimal() else plain  # digits alone would be an index
+
+
+def plain_names(names: Sequence[str]) -> list[str]:
+    """Return `plain_name` of each; what would be called the same gets numbers from 2 on."""
+    found: list[str] = []
+    for name in names:
+        found.append(_unused(plain_name(name), found))
+    return found
 
 
 def _unused(name: str, taken: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from ganedit.data.clayheads.factors import FACTORS, HAIR_STYLES
 from ganedit.errors import GaneditError
 from ganedit.features.clay import TURNS, ClayFeatures
 from ganedit.generators.base import Generator
+from ganedit.generators.statistics import batch_size
 from ganedit.progress import OnStep
 
 UNREAD = ("nose_width",)
@@ -21,7 +22,6 @@ UNREAD = ("nose_width",)
 FEWEST = 200
 """Heads below which nothing is fitted."""
 
-_PIXELS = 2**18  # of the pictures that are rendered together
 _FEWEST_OF_A_CLASS = 8
 _TEST = 4  # one row in so many is held out
 _PENALTIES = np.geomspace(0.5, 1e-3, 12)  # of the lasso, on standardised latents and factors
@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Heads:
+class Readings:
     """Random heads of a generator: their latents, and what is read off their pictures.
 
     Attributes:
@@ -125,7 +125,7 @@ def read_heads(
     labels: Tensor | None = None,
     seed: int = 0,
     on_step: OnStep | None = None,
-) -> Heads:
+) -> Readings:
     """Draw random heads without truncation, and read their factors off the pictures.
 
     Args:
@@ -145,7 +145,7 @@ def read_heads(
     stream = torch.Generator().manual_seed(seed)
     rows = [torch.randn(generator.z_dim, generator=stream) for _ in range(samples)]
     z = torch.stack(rows)  # one after the other: a larger draw would give other numbers
-    batch = max(1, _PIXELS // generator.img_resolution**2)
+    batch = batch_size(generator)
     latents, readings = [], []
     for start in range(0, samples, batch):
         part = slice(start, start + batch)
@@ -159,7 +159,7 @@ def read_heads(
     w, read = _array(torch.cat(latents)), _array(torch.cat(readings))
     if not (np.isfinite(w).all() and np.isfinite(read).all()):
         raise GaneditError("this generator makes pictures that are not finite; nothing to measure")
-    return Heads(_array(z), w, _by_factor(read))
+    return Readings(_array(z), w, _by_factor(read))
 
 
 def _by_factor(read: Array) -> dict[str, Array]:
@@ -177,7 +177,7 @@ def _by_factor(read: Array) -> dict[str, Array]:
     return found
 
 
-def attributes_of(heads: Heads) -> list[Attribute]:
+def attributes_of(heads: Readings) -> list[Attribute]:
     """Return questions about the factors.
 
     - Glasses, and each hair style against the others: as the network decides, as sure as its logit

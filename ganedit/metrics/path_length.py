@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
+from ganedit.generators.statistics import batch_size
 from ganedit.losses.perceptual import PerceptualDistance
 from ganedit.ops import lerp, slerp
 from ganedit.progress import OnStep
@@ -21,7 +22,6 @@ Sampling = Literal["full", "end"]
 EPSILON = 1e-4
 """Step along a path that every published figure is measured with."""
 
-_PIXELS = 2**18  # of the pictures that are rendered together
 _SIDE = 256  # pixels that LPIPS is measured at
 _SMALLEST = {"lpips": 16, "clay": 8}  # pixels a side; below, their last map is empty
 
@@ -114,7 +114,7 @@ def path_lengths(
     _check_size(generator, perceptual, crop=crop)
     stream = torch.Generator().manual_seed(seed)
     device = generator.w_avg.device
-    batch = max(1, _PIXELS // (2 * generator.img_resolution**2))
+    batch = max(1, batch_size(generator) // 2)  # both ends of a path
     found = {space: torch.zeros(samples, dtype=torch.float64) for space in spaces}
     seconds = dict.fromkeys(spaces, 0.0)
     for start in range(0, samples, batch):

@@ -14,6 +14,7 @@ from ganedit.errors import GaneditError
 _NOT_IN_TRAJECTORY = frozenset(
     {"data", "out", "kimg", "max_minutes", "tick_kimg", "snapshot_ticks", "threads", "init"}
     | {"device", "grid_columns", "grid_rows"}
+    | {"keep_latents", "keep_reader"}  # what these files hold counts, and a state tells it
 )
 
 
@@ -165,17 +166,25 @@ class TrainingConfig:
             raise GaneditError(f"--augment must be ada, fixed or off, got {self.augment}")
         if self.dtype not in ("auto", "float32", "bfloat16"):
             raise GaneditError(f"--dtype must be auto, float32 or bfloat16, got {self.dtype}")
+        if self.freeze_d and self.train_d_blocks:
+            raise GaneditError(
+                "--freeze-d and --train-d-blocks both say what of the discriminator trains; give"
+                " one of them"
+            )
+        self._check_keeping()
+
+    def _check_keeping(self) -> None:
         for name in () if self.keep_factors is None else self.keep_factors.split(","):
             if name not in FACTOR_INDEX:
                 raise GaneditError(
                     f"--keep-factors: there is no factor {name!r:.40}; there are"
                     f" {', '.join(FACTOR_INDEX)}"
                 )
-        if self.freeze_d and self.train_d_blocks:
-            raise GaneditError(
-                "--freeze-d and --train-d-blocks both say what of the discriminator trains; give"
-                " one of them"
-            )
+        for name, needed in _ONLY_WITH.items():
+            if getattr(self, name) != _DEFAULTS[name] and not getattr(self, needed):
+                raise GaneditError(
+                    f"{flag(name)} is for {flag(needed)}; add that, or leave {flag(name)} out"
+                )
 
     @property
     def keeping(self) -> list[str]:
@@ -197,7 +206,7 @@ class TrainingConfig:
         What an older run's options lack had its default.
         """
         mine = self.to_json()
-        then = {field.name: field.default for field in dataclasses.fields(self)} | options
+        then = _DEFAULTS | options
         return [
             f"{flag(name)} {then[name]!r} is now {value!r}"
             for name, value in mine.items()
@@ -208,6 +217,16 @@ class TrainingConfig:
         """Return the options as indented JSON."""
         return json.dumps(self.to_json(), indent=2)
 
+
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(TrainingConfig)}
+
+# Options that say how another one works.
+_ONLY_WITH = {
+    "structure_weight": "structure_loss",
+    "keep_weight": "keep_factors",
+    "keep_latents": "keep_factors",
+    "keep_reader": "keep_factors",
+}
 
 # Smallest and largest value of each number, both allowed.
 RANGES: tuple[tuple[str, float, float], ...] = (

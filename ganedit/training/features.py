@@ -101,7 +101,7 @@ def train_clay_features(
         GaneditError: An archive is no such archive, holds a single head, or larger pictures than
             another.
     """
-    heads = _Heads([data] if isinstance(data, Path | str) else data)
+    archives = _Archives([data] if isinstance(data, Path | str) else data)
     place = resolve_device(device)
     random = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
@@ -115,10 +115,10 @@ def train_clay_features(
         lambda step: min((step + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * step / steps) + 1e-3),
     )
     for step in range(steps):
-        index = torch.randint(len(heads.factors), (batch,), generator=random)
+        index = torch.randint(len(archives.factors), (batch,), generator=random)
         mirror = torch.rand(batch, generator=random) < 0.5
-        images = distort(heads.pictures(index, mirror), random).to(place)
-        wanted, points = _mirror_truth(heads.factors[index], heads.landmarks[index], mirror)
+        images = distort(archives.pictures(index, mirror), random).to(place)
+        wanted, points = _mirror_truth(archives.factors[index], archives.landmarks[index], mirror)
         with torch.autocast(place.type, torch.bfloat16):
             outputs = features.outputs(images)
         loss = _loss(*outputs, wanted.to(place), points.to(place))
@@ -129,11 +129,11 @@ def train_clay_features(
         if on_step:
             on_step(step + 1, steps, {"loss": float(loss.detach())})
     features.eval().requires_grad_(False)
-    calibrate_layers(features, heads.first(512).to(place))
+    calibrate_layers(features, archives.first(512).to(place))
     return features.cpu()
 
 
-class _Heads:
+class _Archives:
     """The pictures of archives, numbered through, and their truth.
 
     Attributes:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganedit.checkpoints import open_checkpoint
-from ganedit.checkpoints.sources import locate
+from ganedit.checkpoints.sources import is_here, locate
 from ganedit.data.dataset import ImageDataset
 from ganedit.errors import GaneditError
 from ganedit.generators import Generator, StyleGAN2Generator
@@ -312,14 +312,16 @@ def _kept(
             blocks = config.structure_loss
             loss = structure_loss(state.generator, state.source, ws, source_ws, blocks=blocks)
             kept["loss_structure"] = config.structure_weight, loss
-        if state.kept is not None:
-            if state.kept.ws is not None:
-                rows = state.kept.ws[torch.randint(len(state.kept.ws), [len(fakes)])]
-                fakes = torch.cat([fakes, state.generator.synthesis(rows, noise="random")])
-                source_ws = torch.cat([source_ws, rows])
-            with torch.no_grad():
-                before = state.source.synthesis(source_ws)
-            kept["loss_factors"] = config.keep_weight, attribute_loss(state.kept, fakes, before)
+        if state.kept is None:
+            return kept
+        if state.kept.ws is not None:
+            rows = state.kept.ws[torch.randint(len(state.kept.ws), [len(fakes)])]
+            fakes = torch.cat([fakes, state.generator.synthesis(rows, noise="random")])
+            source_ws = torch.cat([source_ws, rows])
+        with torch.no_grad():
+            before = state.source.synthesis(source_ws)
+    # Without autocast: rounded readings would hide what differs little.
+    kept["loss_factors"] = config.keep_weight, attribute_loss(state.kept, fakes, before)
     return kept
 
 
@@ -565,12 +567,28 @@ def _state_path(config: TrainingConfig, resume: Path | None) -> Path | None:
 
 
 def _with_start(config: TrainingConfig, content: Mapping[str, Any] | None) -> TrainingConfig:
-    """Return the options with the network that the training goes on from started from."""
+    """Return the options with the network that the training goes on from started from.
+
+    Raises:
+        GaneditError: It is not on this machine.
+    """
     options = {} if content is None else content.get("options")
     if config.init is not None or not isinstance(options, dict):
         return config
     init = options.get("init")
-    return dataclasses.replace(config, init=init) if isinstance(init, str) else config
+    if not isinstance(init, str):
+        return config
+    # States come from anywhere: what they name is opened, but never fetched.
+    try:
+        if not is_here(init):
+            raise GaneditError(f"{init} is not on this machine")
+        locate(init)
+    except (GaneditError, OSError) as error:  # OSError: a name that no system takes
+        raise GaneditError(
+            f"the network that the training started from cannot be opened ({error}); name it with"
+            " --init"
+        ) from error
+    return dataclasses.replace(config, init=init)
 
 
 def _decided(

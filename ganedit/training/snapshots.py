@@ -24,6 +24,8 @@ from ganedit.training.state import STATE_FILE, TrainingState, save_state
 
 OPTIONS_FILE = "training_options.json"
 BLEND_FILE = "blend.safetensors"  # where a recycled training starts
+RECYCLE = "ganedit recycle"
+_OF_A_BLEND = ("blended_from", "shares")
 STATS_FILE = "stats.jsonl"
 METRICS_FILE = "metrics.jsonl"
 LOG_FILE = "log.txt"
@@ -138,15 +140,18 @@ def read_origin(
     origin: Mapping[str, Any] = {}
     if config.init is not None:
         origin = open_checkpoint(locate(str(config.init))).contents.provenance
+    # A tuned blend remembers what it was blended from; only the first tuning is its recycling.
+    recycled = origin.get("command") == RECYCLE and "images" not in origin
     perceptual = "clay" if dataset.has_factors else origin.get("perceptual")
     return {
         "made_by": f"ganedit {version('ganedit')}, torch {torch.__version__}",
-        "command": "ganedit train",
+        "command": RECYCLE if recycled else "ganedit train",
         "data": config.data.resolve().name,
         "pictures": len(dataset),
         "init": None if config.init is None else Path(config.init).name,
         "options": options,
         **({"adapted_from": list(adapted_from)} if adapted_from else {}),
+        **{name: origin[name] for name in _OF_A_BLEND if name in origin},
         **({"perceptual": perceptual} if perceptual else {}),
         **({"labels": dataset.label_kind} if config.conditional else {}),
     }

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ganedit.checkpoints import Network, load_discriminator, load_network, open_checkpoint
-from ganedit.checkpoints.sources import locate
+from ganedit.checkpoints.sources import home, locate
 from ganedit.errors import GaneditError
 from ganedit.features import load_clay_features
 from ganedit.generators import StyleGAN2Discriminator, StyleGAN2Generator
@@ -142,6 +142,11 @@ def _kept_factors(
     """
     if config.keep_factors is None:
         return None
+    if source.c_dim:
+        raise GaneditError(
+            "--keep-factors: the network to start from takes labels, and factors are compared"
+            " without; leave it out, or start from an unconditional network"
+        )
     ws = None
     if config.keep_latents is not None:
         latent = load_latent(config.keep_latents)
@@ -172,7 +177,8 @@ def save_state(path: Path, state: TrainingState, config: TrainingConfig) -> None
     content = {
         "format": _FORMAT,
         "version": 1,
-        "options": config.to_json(),
+        # Absolute, for a resume from any folder; snapshots do not carry it.
+        "options": config.to_json() | ({"init": home(str(config.init))} if config.init else {}),
         "generator": state.generator.state_dict(),
         "discriminator": state.discriminator.state_dict(),
         "averaged": state.averaged.state_dict(),
@@ -180,6 +186,7 @@ def save_state(path: Path, state: TrainingState, config: TrainingConfig) -> None
         "discriminator_optimizer": state.discriminator_optimizer.state_dict(),
         "pl_mean": state.pl_mean,
         "adapted_from": list(state.adapted_from),
+        "kept": None if state.kept is None else state.kept.digest(),
         **{name: getattr(state, name) for name in _COUNTERS},
     }
     write_atomic(path, lambda partial: torch.save(content, partial))
@@ -208,13 +215,20 @@ def restore_state(path: Path, state: TrainingState, content: dict[str, Any]) -> 
     """Put what `read_state` returned into ``state``.
 
     Raises:
-        GaneditError: It belongs to other networks, started from another one, or lacks a part.
+        GaneditError: It belongs to other networks, started from another one or kept other factors,
+            or lacks a part.
     """
     begun = content.get("adapted_from", list(state.adapted_from))  # older states do not say it
     if begun != list(state.adapted_from):
         raise GaneditError(
             f"{path}: started from another network than --resume or --init names now; name that"
             " one, or choose another --out"
+        )
+    kept = None if state.kept is None else state.kept.digest()
+    if content.get("kept", kept) != kept:  # older states do not say it
+        raise GaneditError(
+            f"{path}: kept factors by another reader or other latents than --keep-reader and"
+            " --keep-latents name now; name those, or choose another --out"
         )
     parts = ("generator", "discriminator", "averaged", "generator_optimizer")
     try:

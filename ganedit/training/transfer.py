@@ -4,6 +4,7 @@ Its structure (Cartoon-StyleGAN; Back 2021), and what its pictures show (attribu
 StyleCariGAN, Jang et al. 2021).
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -72,6 +73,14 @@ class KeptFactors:
     spread: Tensor
     ws: Tensor | None
 
+    def digest(self) -> str:
+        """Return ``sha256:<hex>`` of the reader and the latents, wherever their files lie."""
+        digest = hashlib.sha256()
+        for tensor in [*self.reader.state_dict().values(), *([] if self.ws is None else [self.ws])]:
+            digest.update(f"{list(tensor.shape)}".encode())
+            digest.update(tensor.detach().to("cpu", torch.float32).reshape(-1).numpy())
+        return f"sha256:{digest.hexdigest()}"
+
 
 @torch.no_grad()
 def kept_factors(
@@ -84,17 +93,15 @@ def kept_factors(
     """Measure how much factors vary in a starting network's pictures.
 
     Args:
-        source: The starting network, frozen.
+        source: The starting network, frozen, unconditional.
         factors: Names of those that should stay.
         reader: On the network's device.
         ws: See `KeptFactors`.
     """
     device = source.w_avg.device
     z = seeded_normal(range(_SPREAD_SEEDS), [source.z_dim], device=device)
-    labels = torch.eye(source.c_dim, device=device).repeat(len(z), 1)[: len(z)]  # class by class
-    drawn = source.map(z, labels if source.c_dim else None)
     readings = []
-    for rows in drawn.split(32):
+    for rows in source.map(z).split(32):
         found, owners = read_factors(reader, source.synthesize(rows))
         readings.append(found)
     chosen = torch.isin(owners, owners.new_tensor([FACTOR_INDEX[name] for name in factors]))
@@ -116,10 +123,10 @@ def attribute_loss(kept: KeptFactors, images: Tensor, source_images: Tensor) -> 
     Returns:
         The mean squared difference, a scalar in float32; about 2 for unrelated pictures.
     """
-    readings, _ = read_factors(kept.reader, images)
+    readings, _ = read_factors(kept.reader, images.float())
     with torch.no_grad():
-        wanted, _ = read_factors(kept.reader, source_images)
-    return ((readings - wanted)[:, kept.chosen].float() / kept.spread).square().mean()
+        wanted, _ = read_factors(kept.reader, source_images.float())
+    return ((readings - wanted)[:, kept.chosen] / kept.spread).square().mean()
 
 
 def _features(

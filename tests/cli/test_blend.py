@@ -2,11 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
+import torch
 
+from ganedit import blending
+from ganedit.blending import swap_features
 from ganedit.checkpoints import Network, load_network, save_network
-from ganedit.io import read_image
+from ganedit.cli import blends
+from ganedit.editing import sample
+from ganedit.io import labelled_grid, read_image, write_image
 from tests.conftest import make_generator
 
 
@@ -56,6 +62,17 @@ def test_features_give_only_a_sheet(run, network_path, tuned_path):
     result = run("blend", network_path, tuned_path, "--features", "--rows", "0")
     assert result.exit_code == 0, result.stderr
     assert result.stdout.splitlines() == ["out/blend.png", "out/run.json"]
+    a, b = (load_network(path, device="cpu").generator for path in (network_path, tuned_path))
+    latents = sample(load_network(network_path, device="cpu"), [0], truncation_psi=0.7).ws
+    cells = [a.synthesize(latents), *(swap_features(a, b, latents, at=at) for at in (8, 16))]
+    cells.append(b.synthesize(latents))
+    names = [network_path.stem, "at 8", "at 16", tuned_path.stem]
+    write_image("wanted.png", labelled_grid(torch.cat(cells).clamp(-1, 1), names, columns=4))
+    assert torch.equal(read_image("out/blend.png"), read_image("wanted.png"))
+
+
+def test_the_modes_are_those_of_the_library():
+    assert get_args(blends.Mode) == get_args(blending.Mode)
 
 
 def test_strangers_are_blended_with_a_warning(run, network_path, other_network_path):
@@ -87,15 +104,29 @@ def test_what_differs_is_a_table(run, network_path, wide_network_path):
         (["--levels", "8=0,8=1"], 2, "twice"),
         (["--levels", "8=1", "--at", 8], 2, "leave out --at"),
         (["--at", 8, "--width", 2], 2, "--width is for --mode logistic"),
-        (["--at", 8, "--mode", "logistic", "--width", 0], 2, "not more than 0"),
-        (["--at", 8, "--mode", "logistic", "--width", "nan"], 2, "not a finite number"),
+        (["--at", 8, "--mode", "logistic", "--width", 0], 2, "0.001"),
+        (["--at", 8, "--mode", "logistic", "--width", "nan"], 2, "1000"),
         (["--features", "--mode", "logistic"], 2, "--features has no shares"),
+        (["--features", "--at", 8], 2, "leave out --at"),
+        (["--at", 8, "--class", 1], 1, "has no classes"),
         (["--at", 8, "--rows", "0-99"], 2, "too many"),
+        (["--at", 8, "--rows", "9" * 300], 2, "seeds"),
         ([], 2, "give --at 16"),
     ],
 )
 def test_bad_values_are_refused_in_one_line(fails, network_path, options, code, told):
     assert told in fails("blend", network_path, network_path, *options, code=code)
+
+
+def test_classes_are_those_of_the_networks_that_have_them(
+    run, fails, network_path, class_network_path, latent_paths
+):
+    given = (network_path, class_network_path, "--at", 8)
+    assert "choose one with --class" in fails("blend", *given, "--rows", "3")
+    assert list(Path("out").iterdir()) == []
+    assert run("blend", *given, "--rows", "3", "--class", 1).exit_code == 0
+    rows = ("--rows", latent_paths[0], "--class", 1)
+    assert "--class is for seeds" in fails("blend", *given, *rows)
 
 
 def test_latents_of_another_generator_are_refused(fails, other_network_path, latent_paths):

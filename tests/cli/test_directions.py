@@ -1,10 +1,16 @@
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from ganedit.checkpoints import load_network
+from ganedit.cli.direction_sheets import describe, tell_effects
 from ganedit.editing import sample
-from ganedit.io import save_latent
+from ganedit.editing.directions import latent_axes, scales_of
+from ganedit.generators.statistics import SAMPLES
+from ganedit.io import load_latent, save_latent
 from ganedit.io.directions import Directions, load_directions, save_directions
 
 QUICK = ["--heads", "2", "--degrees", "0", "--device", "cpu"]
@@ -58,13 +64,32 @@ def test_rows_without_names_are_in_order(run, network_path, table, tmp_path):
     assert torch.equal(*vectors)
 
 
+def test_names_may_be_digits(run, network_path, table):
+    latent = replace(load_latent(table[0]), names=tuple(map(str, range(COUNT))))
+    save_latent("digits.pt", latent)
+    rows = [f"{name},{float(w[0])}" for name, w in zip(latent.names, latent.ws[:, 0], strict=True)]
+    common = ["--network", network_path, "--measure", "none", *QUICK]
+    for header in ("name", "head"):
+        Path("labels.csv").write_text("\n".join([f"{header},height", *reversed(rows)]))
+        given = ["digits.pt", "--labels", "labels.csv", "--out", header, *common]
+        assert run("directions", "fit", *given).exit_code == 0
+        found = load_directions(f"{header}/directions.pt")
+        assert found.names == ("height",)
+        assert found.facts[0]["r2"] > 0.5
+
+
 def test_seeds_of_a_class_can_be_labelled(run, class_network_path, tmp_path):
     path = tmp_path / "ages.csv"
     path.write_text("age\n" + "".join(f"{seed % 7}\n" for seed in range(30)))
     options = ["--labels", path, "--network", class_network_path, "--class", "1"]
     result = run("directions", "fit", "0-29", *options, "--measure", "none", *QUICK)
     assert result.exit_code == 0, result.output
-    assert load_directions("out/directions.pt").names == ("age",)
+    found = load_directions("out/directions.pt")
+    assert found.names == ("age",)
+    generator = load_network(class_network_path, device="cpu").generator
+    labels = torch.eye(generator.c_dim)[1].expand(SAMPLES, -1)  # what is usual in this class
+    expected = scales_of(found.vectors, found.layers, latent_axes(generator, labels))
+    assert torch.allclose(found.scales, expected, rtol=1e-4)
 
 
 def test_words_label_the_samples_of_any_network(run, network_path, network):
@@ -111,7 +136,11 @@ def test_one_vector_for_all_layers_on_request(run):
         ("a,b\n1\n", "row 1 has 1 cells, but the header 2"),
         ("a,b\n1,oh\n", "'oh' in row 1 of column 'b' is no number"),
         ("a\n", "expected a header and a row"),
+        ("a;b\n" + "1;2\n" * COUNT, "not parted by commas"),
+        (",".join("x" * 1001) + "\n1\n", "has 1001 columns; at most 1000"),
+        ("a\n" + "1\n" * (COUNT - 1) + "1x\n", "'1x' in row 40 of column 'a' is no number"),
         ("a\n" + "nan\n" * COUNT, "nothing can be fitted"),
+        ("a\n" + "1\n" * (COUNT - 1) + "nan\n", "nothing can be fitted"),
         ("a\n" + "1\n" * COUNT, "nothing can be fitted"),
     ],
 )
@@ -122,9 +151,50 @@ def test_tables_that_do_not_fit_are_one_line(content, message, run, network_path
     path.write_text(content)
     result = run("directions", "fit", table[0], "--labels", path, "--network", network_path)
     assert result.exit_code == 1
-    lines = [line for line in result.stderr.splitlines() if not line.startswith("left out: ")]
+    lines = result.stderr.splitlines()
     assert len(lines) == 1
     assert message in lines[0]
+
+
+def test_a_device_is_no_table(fails, network_path, table):
+    options = ["--labels", "/dev/zero", "--network", network_path]
+    assert "/dev/zero: is no regular file" in fails("directions", "fit", table[0], *options)
+
+
+def test_columns_that_would_be_called_the_same_get_numbers(run, network_path, table, tmp_path):
+    path = tmp_path / "same.csv"
+    path.write_text("a b,a:b\n" + "".join(f"{n},{n % 3}\n" for n in range(COUNT)))
+    options = ["--labels", path, "--network", network_path, "--measure", "none", *QUICK]
+    assert run("directions", "fit", table[0], *options).exit_code == 0
+    assert load_directions("out/directions.pt").names == ("a b", "a b-2")
+
+
+def test_prompts_that_begin_the_same_are_told_apart_and_refined(run, network_path, monkeypatch):
+    owners = []
+
+    def refine(steps, effects, own, unlike, usual):
+        owners.append(own)
+        return steps, torch.ones(len(steps))
+
+    monkeypatch.setattr("ganedit.editing.fit_directions.refine_directions", refine)
+    words = "a head with glasses and very long hair:"
+    prompts = ["--prompt", f"{words} smile", "--prompt", f"{words} beard"]
+    given = [*prompts, *prompts[:2], "--unlike", "others", "--rounds", "1", "--samples", "20"]
+    clip = ["--clip", "clay-clip", "--measure", "clip", "--network", network_path, *QUICK]
+    assert run("directions", "fit", *given, *clip).exit_code == 0
+    name = words[:35].strip()
+    assert load_directions("out/directions.pt").names == (name, f"{name}-2")
+    assert owners == [[0, 1]]
+
+
+def test_rounds_without_anything_to_measure_are_refused(fails, network_path, monkeypatch):
+    words = ["--prompt", "a beard", "--prompt", "a smile", "--clip", "clay-clip"]
+    words += ["--unlike", "others", "--rounds", "1", "--samples", "20", *QUICK]
+    line = fails("directions", "fit", *words)  # clay heads are measured by their factors
+    assert "--rounds: a beard, a smile: what is measured is called otherwise (skin_tone, " in line
+    monkeypatch.setattr("ganedit.cli.directions.open_meter", lambda *given, usual: None)
+    line = fails("directions", "fit", *words, "--network", network_path)
+    assert "--rounds: nothing measures the directions" in line
 
 
 @pytest.mark.parametrize(
@@ -157,6 +227,19 @@ def test_sources_that_contradict_each_other(fails, network_path, table):
     assert "draws no clay heads; say what shall rise by --prompt" in line
 
 
+def test_effects_are_told_by_size_with_the_share_of_the_largest():
+    effects = ({"a face, smiling": 0.1, "old": -0.3}, {"a face, smiling": 0.0, "old": 0.0})
+    vectors = torch.ones(2, 1, 4)
+    first, second = describe(Directions(vectors, ((), ()), ("a", "b"), effects=effects))
+    assert tell_effects(first["effects"]) == ["old -0.3", "a face, smiling +0.1"]
+    assert (first["purity"], second["purity"]) == (0.75, None)
+
+
+def test_long_phrases_leave_room_for_their_numbers():
+    effects = {"a head with glasses and very long hair": 0.5, "smile": -0.25}
+    assert tell_effects(effects) == ["a head with glasses and v… +0.5", "smile -0.25"]
+
+
 def test_files_are_listed(run, tmp_path):
     directions = Directions(
         vectors=torch.eye(2, 4)[:, None],
@@ -177,6 +260,8 @@ def test_files_are_listed(run, tmp_path):
     assert told["method"] == "fit"
     assert told["directions"][1]["effects"] == {"yaw": 0.5, "smile": 0.0}
     torch.save({"ckpt": "x.pt", "eigvec": torch.eye(4)}, tmp_path / "factor.pt")
+    torch.save(torch.ones(4), tmp_path / "one.pt")
+    assert "\n1 direction (" in "\n" + run("directions", "list", tmp_path / "one.pt").stderr
     foreign = run("directions", "list", tmp_path / "factor.pt")
     assert foreign.exit_code == 0, foreign.output
     assert "a generator that the file does not tell" in foreign.stderr

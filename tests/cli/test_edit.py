@@ -13,7 +13,12 @@ from ganedit.checkpoints import load_network
 from ganedit.checkpoints.tuning import save_tuning
 from ganedit.cli.direction_specs import Spec, parse_direction
 from ganedit.editing import sample, synthesize
-from ganedit.editing.directions import bind_directions, channel_change, direction_change
+from ganedit.editing.directions import (
+    bind_directions,
+    channel_change,
+    direction_change,
+    latent_axes,
+)
 from ganedit.io import Alignment, load_latent, read_image, save_latent, write_image
 from ganedit.io.directions import Directions, save_directions
 from tests.cli.test_hostile import FILES
@@ -81,6 +86,35 @@ def test_what_is_no_direction_is_bad_usage(fails, text):
     with pytest.raises(typer.BadParameter, match="direction"):
         parse_direction(text)
     assert "direction" in fails("edit", "--direction", text, code=2)
+
+
+def test_latents_are_mapped_once_for_all_that_is_measured(edit, latent_paths, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        "ganedit.editing.directions.latent_axes",
+        lambda *given: calls.append(given) or latent_axes(*given),
+    )
+    for name in ("a.npy", "b.npy"):
+        np.save(name, np.ones(16, np.float32))
+    options = [x for one in ("a.npy", "b.npy", "b8.conv0.1", "smile") for x in ("--direction", one)]
+    assert edit(latent_paths[0], *options).exit_code == 0
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("options", [["3"], ["3", "--directions"], []])
+def test_a_name_that_no_system_takes_is_one_line(fails, options):
+    assert "a" * 20 in fails("edit", *options, "a" * 300, "--direction", "smile")
+
+
+def test_zero_has_no_sign(edit, latent_paths):
+    result = edit(latent_paths[0], "--direction", "smile=-0", "--sweep=-0,1", "--json")
+    assert "-0.0" not in result.stdout
+
+
+def test_embedded_directions_have_a_name(run):
+    options = ["--directions", "clay-directions", "--direction", "smile"]
+    result = run("edit", "3", *options, "--direction", "clay-directions:yaw=-1")
+    assert result.exit_code == 0, result.output
 
 
 def test_files_with_a_sign_in_their_name_are_files(tmp_path, monkeypatch):
@@ -292,6 +326,10 @@ def test_a_generator_that_would_have_to_be_fetched_is_not(fails, directions, tmp
     save_directions(path, replace(directions, network="https://example.org/x.pkl"))
     line = fails("edit", "--direction", f"{path}:0")
     assert "https://example.org/x.pkl, is not on this machine; name it with --network" in line
+    for gone in ("/gone/x.pkl", "../x.pkl"):
+        save_directions(path, replace(directions, network=gone))
+        line = fails("edit", "--direction", f"{path}:0")
+        assert f"{gone}, is not on this machine; name it with --network" in line
 
 
 def test_a_photo_or_a_latent_in_the_wrong_place_is_one_line(fails, file, latent_paths, tmp_path):

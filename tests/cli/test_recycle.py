@@ -53,11 +53,15 @@ def test_a_blend_is_tuned_and_the_same_command_goes_on(run, network_path, upper,
     assert all(torch.equal(value, critics[1][name]) for name, value in critics[0].items())
     assert tuned.ancestors[0] == blend.fingerprint
     assert tuned.accepts(a.fingerprint)
+    told, made = (each.metadata["provenance"] for each in (tuned, blend))
+    assert told["command"] == "ganedit recycle"
+    assert told["shares"] == [[4, 0.0]] * 2 + [[8, 1.0]] * 2 + [[16, 1.0]] * 2
+    assert told["blended_from"] == made["blended_from"]
 
     before = Path("run/blend.safetensors").read_bytes()
     again = run("recycle", *options, "--kimg", 0.008)
     assert again.exit_code == 0, again.output
-    assert "8" in again.stderr
+    assert ["images", "8"] in [line.split() for line in again.stderr.splitlines()]
     assert Path("run/blend.safetensors").read_bytes() == before
 
 
@@ -88,8 +92,18 @@ def test_bad_levels_and_options_are_one_line(fails, network_path, data):
     assert "--at: 5" in fails("recycle", network_path, network_path, "--at", 5, *options)
     fails("recycle", network_path, network_path, "--at", 8, *options, "--lr", "nan", code=2)
     fails("recycle", network_path, network_path, "--at", 8, *options, "--width", "nan", code=2)
+    line = fails("recycle", network_path, network_path, "--at", 8, *options, "--width", 1, code=2)
+    assert "--width is for --mode logistic" in line
     line = fails("recycle", network_path, network_path, "--at", 8, *options, "--freeze-d", 1)
     assert "has no discriminator" in line
+
+
+def test_without_pictures_nothing_is_written(fails, network_path, tmp_path):
+    (tmp_path / "none").mkdir()
+    options = ("--at", 8, "--data", tmp_path / "none", "--out", "run", *OPTIONS)
+    line = fails("recycle", network_path, network_path, *options)
+    assert "none: holds no pictures" in line
+    assert not Path("run").exists()
 
 
 def test_the_defaults_are_those_of_train():

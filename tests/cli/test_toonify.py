@@ -70,17 +70,22 @@ def test_emojify_is_toonify_with_the_embedded_emoji(run, monkeypatch):
 
     def open_network(source: str, *, device: str):
         opened.append(source)
-        return load_network("clay", device=device)
+        network = load_network("clay", device=device)
+        network.generator.synthesis.b64.torgb.bias[0] += 0.25
+        return network
 
     monkeypatch.setattr(module, "open_network", open_network)
     result = run("emojify", 3)
     assert result.exit_code == 0, result.stderr
     assert opened == ["clay-emoji"]
     assert result.stdout.splitlines()[0] == "out/seed0003-emoji.png"
-    # Blended with itself, clay stays clay.
+    # Blended with a redder clay, clay gets redder.
     run("generate", "--seeds", 3, "--out", "plain")
-    wanted = read_image("plain/seed0003.png")
-    assert torch.equal(read_image("out/seed0003-emoji.png"), wanted)
+    plain = read_image("plain/seed0003.png")
+    change = read_image("out/seed0003-emoji.png") - plain
+    assert torch.equal(change[:, 1:], torch.zeros_like(change[:, 1:]))
+    red = change[:, 0][plain[:, 0].abs() < 0.7]
+    assert float((red - 0.25).abs().max()) < 0.01
 
 
 @pytest.mark.parametrize(
@@ -104,9 +109,16 @@ def test_what_does_not_belong_together_is_refused(fails, run, paths, photo, wide
     assert "to two commands" in fails("toonify", photo, 7, *given)
     assert "are for photos" in fails("toonify", 7, *given, "--steps", 3, code=2)
     assert "no such file" in fails("toonify", "missing.jpg", *given)
+    fails("toonify", "a" * 300, *given)
     result = run("toonify", 7, "--style", wide_network_path, "--network", base)
     assert result.exit_code == 1
     assert "cannot be blended" in result.stderr.splitlines()[-1]
+
+
+def test_a_class_of_a_conditional_network_is_drawn(run, fails, class_network_path):
+    options = ["--network", class_network_path, "--style", class_network_path]
+    assert "choose one with --class" in fails("toonify", "3", *options)
+    assert run("toonify", "3", *options, "--class", "1", "--out", "out").exit_code == 0
 
 
 def test_a_style_of_strangers_is_drawn_with_a_warning(run, paths, network_path, other_network_path):
@@ -125,3 +137,16 @@ def test_a_face_is_put_back_into_its_photo(run, paths):
     assert result.exit_code == 0, result.stderr
     assert read_image("out/unaligned-toon-pasted.png").shape == read_image(photo).shape
     assert load_latent(Path("out/unaligned.pt")).alignment
+
+
+def test_what_is_put_back_is_claimed_before_the_work(fails, paths):
+    base, style = paths
+    photo = Path(__file__).parents[2] / "examples" / "unaligned.jpg"
+    Path("out").mkdir()
+    Path("out/unaligned-toon-pasted.png").write_bytes(b"mine")
+    line = fails(
+        "toonify", photo, "--style", style, "--network", base, "--steps", 1,
+        "--align", "clay", "--paste-back",
+    )  # fmt: skip
+    assert "unaligned-toon-pasted.png" in line
+    assert [path.name for path in Path("out").iterdir()] == ["unaligned-toon-pasted.png"]

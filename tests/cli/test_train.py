@@ -9,6 +9,7 @@ import torch
 from ganedit.cli.train import train as command
 from ganedit.io.images import write_image
 from ganedit.training.config import RANGES, TrainingConfig, field_of
+from ganedit.training.state import read_state
 
 _OPTIONS = {
     "--batch": 4,
@@ -133,7 +134,7 @@ def test_resume_takes_a_run_or_a_network(run, tmp_path):
     settings = ("--kimg", 0.008, "--tick", 0.004, *TINY)
     again = run("train", "--data", data, "--out", "again", "--resume", "first", *settings)
     assert again.exit_code == 0, again.output
-    assert "8" in again.stderr
+    assert ["images", "8"] in [line.split() for line in again.stderr.splitlines()]
     options = ("--freeze-d", 4, "--freeze-g", 1, "--structure-loss", 1)
     tuned = run("train", "--data", data, "--out", "t", "--resume", snapshot, *options, *settings)
     assert tuned.exit_code == 0, tuned.output
@@ -143,8 +144,39 @@ def test_resume_takes_a_run_or_a_network(run, tmp_path):
     )
     assert shown.exit_code == 0, shown.output
     plan = json.loads(shown.stdout)
-    assert plan["options"]["init"] == snapshot
+    assert plan["options"]["init"] == str(Path(snapshot).resolve())
     assert plan["generator_trainable"] < plan["generator_parameters"]
+
+
+def test_a_folder_is_a_run_when_it_holds_a_state(run, fails, tmp_path):
+    data = write_pictures(tmp_path / "data", side=64)
+    Path("clay").mkdir()
+    options = ("--data", data, "--out", "run", "--resume")
+    shown = run("train", *options, "clay", "--dry-run")
+    assert shown.exit_code == 0, shown.output
+    assert json.loads(shown.stdout)["options"]["init"] == "clay"
+    line = fails("train", *options, "./clay", "--dry-run")
+    assert "clay: is a folder" in line
+    assert "a run's folder with training-state.pt" in line
+
+
+def test_a_run_whose_start_is_gone_goes_on_from_where_it_lies_now(run, fails, tmp_path):
+    data = write_pictures(tmp_path / "data")
+    settings = ("--data", data, "--tick", 0.004, *TINY)
+    started = run("train", *settings, "--out", "first", "--kimg", 0.004).stdout.strip()
+    begun = run("train", *settings, "--out", "run", "--kimg", 0.004, "--init", started)
+    assert begun.exit_code == 0, begun.output
+    Path(started).rename("moved.safetensors")
+    resumed = (*settings, "--resume", "run", "--out", "on", "--kimg", 0.008)
+    assert "name it with --init" in fails("train", *resumed)
+    assert not Path("on").exists()
+    done = run("train", *resumed, "--init", "moved.safetensors")
+    assert done.exit_code == 0, done.output
+    state = read_state(Path("run/training-state.pt"))
+    state["options"]["init"] = "http://127.0.0.1:9/a.pkl"
+    torch.save(state, "run/training-state.pt")
+    line = fails("train", *settings, "--resume", "run", "--out", "far", "--kimg", 0.008)
+    assert "a.pkl is not on this machine" in line
 
 
 def test_a_start_without_discriminator_is_noted(run, tmp_path):

@@ -1,8 +1,10 @@
+import time
+
 import pytest
 import torch
 
 from ganedit.data.clayheads import render, sample_factors
-from ganedit.editing.background import cut_out
+from ganedit.editing.background import _flood, cut_out
 
 
 def test_emoji_are_cut_out_as_they_were_rendered():
@@ -33,6 +35,27 @@ def test_mixed_edges_give_back_both_colours_and_holes_stay_filled():
 
 def test_a_picture_of_nothing_is_all_background():
     assert float(cut_out(torch.full((1, 3, 16, 16), 0.2))[1].max()) == 0
+
+
+def test_a_flood_goes_round_corners_but_not_across_them():
+    rows = [[1, 0, 1, 1], [1, 0, 1, 0], [1, 1, 1, 0], [0, 0, 0, 1]]
+    mask = torch.tensor([rows, [[0] * 4, *rows[1:]]]).bool()[:, None]
+    start = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
+    start[0, 0, 0, 0] = True
+    wanted = mask[0, 0].clone()
+    wanted[3, 3] = False
+    assert torch.equal(_flood(mask, start)[0, 0], wanted)
+    assert not _flood(mask, start)[1].any()
+
+
+def test_a_large_picture_is_flooded_in_a_moment():
+    mask = torch.ones(1, 1, 513, 513, dtype=torch.bool)
+    mask[..., 1::4, 1:] = mask[..., 3::4, :-1] = False  # one winding path
+    start = torch.zeros_like(mask)
+    start[..., 0, 0] = True
+    began = time.perf_counter()
+    assert torch.equal(_flood(mask, start), mask)
+    assert time.perf_counter() - began < 2
 
 
 def test_wrong_shapes_are_refused():

@@ -13,6 +13,7 @@ from ganedit.editing.directions import (
     channel_change,
     direction_change,
     find_directions,
+    latent_axes,
     sample_labels,
     scales_of,
     sum_changes,
@@ -45,18 +46,31 @@ def test_a_scale_is_the_deviation_of_the_latents_in_lengths_of_the_vector(genera
     found = vectors()
     w = map_samples(generator)
     along = w @ found[:, 0].T / found[:, 0].square().sum(dim=1)  # [SAMPLES, K]
-    scales = scales_of(generator, found, [(), (0, 3), (2,)])
-    torch.testing.assert_close(scales, along.std(dim=0))
-    torch.testing.assert_close(scales_of(generator, 5 * found, [()] * 3), scales / 5)
+    axes = latent_axes(generator)
+    scales = scales_of(found, [(), (0, 3), (2,)], axes)
+    torch.testing.assert_close(scales, along.std(dim=0, correction=0))
+    torch.testing.assert_close(scales_of(5 * found, [()] * 3, axes), scales / 5)
+    same_in_all = found.expand(-1, 6, -1)
+    torch.testing.assert_close(scales_of(same_in_all, [(), (0, 3), (2,)], axes), scales)
 
 
-def test_with_a_vector_for_each_layer_it_is_that_of_the_least_squares_fit(generator):
+def test_with_a_vector_for_each_layer_layers_are_looked_at_one_by_one(generator):
     found = vectors(1, rows=6)
-    w = map_samples(generator)
-    w = w - w.mean(dim=0)
-    target = w[:, None].expand(-1, 2, -1).flatten(1)  # what two layers hold, [SAMPLES, 2 * w_dim]
-    fit = torch.linalg.lstsq(found[0, [1, 4]].reshape(-1, 1), target.T).solution[0]
-    torch.testing.assert_close(scales_of(generator, found, [(1, 4)])[0], fit.std())
+    used = found[0, [1, 4]]
+    lengths = used.norm(dim=1)
+    deviations = (map_samples(generator) @ (used / lengths[:, None]).mT).std(dim=0, correction=0)
+    fit = torch.linalg.lstsq(lengths[:, None], deviations[:, None]).solution[0, 0]
+    axes = latent_axes(generator)
+    torch.testing.assert_close(scales_of(found, [(1, 4)], axes)[0], fit)
+    against = found * torch.tensor([1.0, 1, 1, 1, -1, 1])[:, None]  # each layer has its own w
+    torch.testing.assert_close(scales_of(against, [(1, 4)], axes)[0], fit)
+
+
+def test_the_embedded_scales_are_these():
+    clay = load_network("clay", device="cpu")
+    found = find_directions(clay)
+    scales = scales_of(found.vectors, found.layers, latent_axes(clay.generator))
+    torch.testing.assert_close(scales, found.scales, rtol=1e-5, atol=0)
 
 
 def test_the_classes_of_a_conditional_network_count_alike(class_network_path, network):
@@ -72,11 +86,14 @@ def test_the_classes_of_a_conditional_network_count_alike(class_network_path, ne
 
 def test_directions_of_the_network_and_of_its_ancestors_fit(network):
     own = foreign(vectors(), scales=torch.tensor([1.0, 2.0, 3.0]), fingerprint=network.fingerprint)
+    own = replace(own, effects=({"smile": 0.5},) * 3)
     assert torch.equal(bind_directions(own, network).scales, own.scales)
+    assert bind_directions(own, network).effects == own.effects
     told = {"provenance": {"adapted_from": ["sha256:parent"]}}
     child = replace(network, metadata=network.metadata | told)
     bound = bind_directions(replace(own, fingerprint="sha256:parent"), child)
     assert bound.fingerprint == network.fingerprint
+    assert bound.effects == ()  # they were seen on the parent
 
 
 @pytest.mark.parametrize(
@@ -97,11 +114,13 @@ def test_directions_that_do_not_fit_are_one_line(network, found, told):
     assert str(caught.value).startswith("a.pt: ")
 
 
-def test_vectors_that_cancel_have_no_scale(network):
-    row = vectors(1)[0]
-    against = torch.cat([row, -row] * 3)[None]  # [1, 6, w_dim]
-    with pytest.raises(GaneditError, match="do not vary along direction 0"):
-        bind_directions(foreign(against), network)
+def test_where_latents_do_not_vary_there_is_no_scale(network):
+    axes = latent_axes(network.generator)
+    axes[:, 3] = 0
+    along = torch.zeros(2, 1, 16)
+    along[0, 0, 5] = along[1, 0, 3] = 1
+    with pytest.raises(GaneditError, match="do not vary along direction 1"):
+        bind_directions(foreign(along), network, axes=axes)
 
 
 def test_a_table_in_a_foreign_file_is_a_direction_a_row_unless_it_has_the_networks_layers(network):
@@ -173,7 +192,7 @@ def test_a_channel_moves_by_deviations_of_its_style(network):
     index = names.index("b8.conv0")
     change = channel_change(generator, "b8.conv0", 5, 3.0)
     ws = map_samples(generator)[:, None].expand(-1, generator.num_ws, -1)
-    deviation = generator.styles(ws)[index][:, 5].std()
+    deviation = generator.styles(ws)[index][:, 5].std(correction=0)
     assert change.ws is None
     torch.testing.assert_close(change.offsets[index][0, 5], 3 * deviation)
     assert sum(int(offset.count_nonzero()) for offset in change.offsets) == 1

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ganedit.editing.directions import scales_of
+from ganedit.editing.directions import latent_axes, scales_of
 from ganedit.editing.fit_directions import (
     LabelColumn,
     fit_directions,
@@ -107,11 +107,26 @@ def test_directions_go_the_usual_way():
     assert found.vectors[0, 0, 0] > 10 * found.vectors[0, 0, 1] > 0
 
 
-def test_scales_of_shared_vectors_are_those_of_all_directions(generator):
-    latents = sample_latents(generator, 100, mixed=False)
-    found = fit_directions(latents, [numbers("x", latents[:, 0, 0])], map_samples(generator))
-    expected = scales_of(generator, found.vectors, [()])
-    assert torch.allclose(found.scales, expected, rtol=1e-2)
+@pytest.mark.parametrize("mixed", [False, True])
+def test_scales_are_those_of_all_directions(generator, mixed):
+    latents = sample_latents(generator, 100, mixed=mixed)
+    usual = map_samples(generator)
+    found = fit_directions(latents, [numbers("x", latents[:, 0, 0])], usual)
+    axes = latent_axes(generator)
+    assert torch.allclose(found.scales, scales_of(found.vectors, [()], axes), rtol=1e-5)
+    effects = torch.ones(1, 1)
+    vectors, scales = refine_directions(7 * found.vectors, effects, [0], [[]], usual)
+    assert torch.allclose(vectors, found.vectors, atol=1e-6)
+    assert torch.allclose(scales, found.scales, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e-28, 1e30])
+def test_labels_of_any_size_are_fitted_alike(size):
+    latents, values = draw(COUNT, 1, WIDTH), draw(COUNT, seed=3).clamp(-1, 1).double()
+    plain, sized = (
+        fit_directions(latents, [numbers("age", factor * values)], USUAL) for factor in (1, size)
+    )
+    assert torch.allclose(plain.vectors, sized.vectors, atol=1e-6)
 
 
 def test_samples_are_of_the_generator_and_scored_in_order(generator):
@@ -131,6 +146,8 @@ def test_samples_are_of_the_generator_and_scored_in_order(generator):
         ([1.0] * 30, False, "the same for all latents"),
         ([1.0] * 28 + [0.0] * 2, True, "only 2 of 30 latents differ"),
         ([1.0] * 30, True, "only 0 of 30"),
+        ([1e-300, 2e-300] * 15, False, "the same for all latents"),
+        ([1e300, 1.0] * 15, False, "beyond 1e\\+30"),
         ([math.nan] + [1.0] * 29, False, "NaN or infinite"),
         ([1.0, 2.0], False, "a fit takes 20 at least"),
     ],

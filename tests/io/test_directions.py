@@ -1,5 +1,6 @@
 import io
 import pickle
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,7 @@ def test_a_direction_that_is_not_there_lists_near_names(key, told):
         ({"names": ("a", "b", "C:c")}, "C:c"),
         ({"names": ("a", "b\n", "c")}, "b"),
         ({"names": ("a", "", "c")}, "characters"),
-        ({"names": ("a", "x" * 81, "c")}, "80 characters"),
+        ({"names": ("a", "x" * 81, "c")}, "80 printable characters"),
         ({"names": ("a", "2", "c")}, "reads as an index"),
         ({"scales": torch.tensor([1.0, 0.0, 1.0])}, "above 0"),
         ({"scales": torch.tensor([1.0, float("inf"), 1.0])}, "above 0"),
@@ -103,11 +104,21 @@ def test_what_is_no_direction_is_refused(changes, told):
         make(**changes)
 
 
-def test_a_million_directions_are_refused():
+def test_a_million_directions_are_refused(tmp_path, monkeypatch):
     count = 100_001
     names = tuple(f"n{i}" for i in range(count))
     with pytest.raises(ValueError, match="100001 directions; 1 to 100000"):
         Directions(torch.ones(count, 1, 1), ((),) * count, names)
+    np.save(tmp_path / "a.npy", np.ones((count, 1), np.float32))
+    monkeypatch.setattr("ganedit.io.directions.Directions", None)  # no name is made before
+    with pytest.raises(GaneditError, match=r"a\.npy: 100001 directions; 1 to 100000"):
+        load_directions(tmp_path / "a.npy")
+
+
+def test_what_cannot_be_printed_is_not_in_a_name(tmp_path):
+    path = tmp_path / "a\u202eb\u200bc=d.npy"
+    np.save(path, np.ones(4, np.float32))
+    assert load_directions(path).names == ("a_b_c_d",)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +162,17 @@ def test_any_truncation_is_one_line(tmp_path):
         with pytest.raises(GaneditError) as caught:
             load_directions(tmp_path / "b.pt")
         assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, usual[1]))
+    try:
+        with pytest.raises(GaneditError, match="the file grew larger"):
+            save_directions(tmp_path / "a.pt", make())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_could_not_be_read_again_is_not_written(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from ganedit.errors import GaneditError
 from ganedit.metrics.disentanglement import (
     DCI,
     Attribute,
-    Heads,
+    Readings,
     attributes_of,
     conditional_entropy,
     dci,
@@ -148,7 +148,7 @@ def test_an_answer_that_hardly_occurs_is_left_out():
 
 def test_beards_that_most_heads_lack_are_still_halved():
     beard = np.maximum(0, LATENTS[:, :1])
-    heads = Heads(LATENTS, LATENTS, {"beard": beard, "constant": np.ones((2000, 1))})
+    heads = Readings(LATENTS, LATENTS, {"beard": beard, "constant": np.ones((2000, 1))})
     (found,) = attributes_of(heads)
     kept = np.argsort(-found.confidence)[:1000]
     assert found.answers[kept].sum() == 500
@@ -186,7 +186,7 @@ def test_readings_are_sorted_by_factor_and_belong_to_their_latents(monkeypatch):
     assert heads.factors["clothing"][0].tolist() == pytest.approx([0.1, 0.2])
     assert heads.factors["background"][0].tolist() == pytest.approx([0.3, 0.4])
     np.testing.assert_allclose(heads.factors["head_width"][:, 0], 1 + heads.w[:, 0], rtol=1e-6)
-    monkeypatch.setattr("ganedit.metrics.disentanglement._PIXELS", 64 * 7)
+    monkeypatch.setattr("ganedit.generators.statistics._PIXELS", 64 * 7)
     np.testing.assert_array_equal(
         read_heads(Picture(), Picture(), samples=201, seed=3).z[:200], heads.z
     )

@@ -85,7 +85,7 @@ def test_the_published_step_agrees_with_a_larger_one():
 
 def test_one_space_alone_and_another_batch_give_the_same_lengths(monkeypatch):
     both = path_lengths(Linear(), pixels(), samples=9, sampling="full")
-    monkeypatch.setattr("ganedit.metrics.path_length._PIXELS", 2 * 8 * 8 * 4)  # four pairs
+    monkeypatch.setattr("ganedit.generators.statistics._PIXELS", 2 * 8 * 8 * 4)  # four pairs
     alone = path_lengths(Linear(), pixels(), samples=9, sampling="full", spaces=["w"])
     assert list(alone) == ["w"]
     torch.testing.assert_close(alone["w"].lengths, both["w"].lengths, rtol=1e-2, atol=0)

@@ -9,13 +9,21 @@ import torch
 from ganedit.checkpoints import load_discriminator, load_network, save_network
 from ganedit.data.clayheads import render, sample_factors
 from ganedit.data.clayheads.factors import FACTOR_INDEX, FACTORS
+from ganedit.editing import sample
 from ganedit.errors import GaneditError
-from ganedit.features import load_clay_features
-from ganedit.training import plan, train
+from ganedit.features import ClayFeatures, load_clay_features
+from ganedit.io import save_latent
+from ganedit.losses.identity import read_factors
+from ganedit.training import plan, train, transfer
+from ganedit.training.features import FeatureScores, save_clay_features
 from ganedit.training.loop import _draw, _latents, _mapped
 from ganedit.training.state import STATE_FILE, initial_state, read_state
 from ganedit.training.transfer import attribute_loss, kept_factors, structure_loss
 from tests.conformance import nvlabs_pickle
+from tests.conftest import make_generator
+
+OF_FILES = ("keep_latents", "keep_reader")
+SCORES = FeatureScores({"smile": 0.5}, 0.75, 2.5, 64)
 
 
 @pytest.fixture(scope="session")
@@ -243,6 +251,73 @@ def test_kept_factors_reach_the_generator_and_the_statistics(tiny, start):
     assert stats["loss_factors"] > 0
     free = train(tiny("free", init=start, kimg=0.008)).snapshot
     assert moved(kept, load_network(free, device="cpu").generator)
+
+
+@pytest.fixture
+def keep(start, tmp_path):
+    """Options that keep factors by a reader of their own, and on latents of the start."""
+    network = load_network(start, device="cpu")
+    save_latent(tmp_path / "heads.pt", sample(network, range(3)))
+    save_clay_features(tmp_path / "reader.safetensors", ClayFeatures(), [SCORES])
+    files = {"keep_latents": tmp_path / "heads.pt", "keep_reader": tmp_path / "reader.safetensors"}
+    return {"init": start, "keep_factors": "smile", **files}
+
+
+def test_what_keeps_factors_is_known_by_what_it_holds(tiny, keep, tmp_path):
+    whole, parts = tiny("whole", **keep), tiny("parts", **keep)
+    train(whole)
+    train(dataclasses.replace(parts, kimg=0.008))
+    # Elsewhere, and by another name, the same files go on.
+    moved = {name: keep[name].rename(tmp_path / f"{name}.moved") for name in OF_FILES}
+    train(dataclasses.replace(parts, **moved))
+    a, b = (read_state(config.out / STATE_FILE) for config in (whole, parts))
+    for part in ("generator", "discriminator", "averaged"):
+        assert all(torch.equal(a[part][name], b[part][name]) for name in a[part])
+    # Others do not, whatever they are called.
+    longer = dataclasses.replace(parts, kimg=0.02, **moved)
+    for name in OF_FILES:
+        with pytest.raises(GaneditError, match="another reader or other latents"):
+            train(dataclasses.replace(longer, **{name: None}))
+    # A state of an older version does not say, and goes on.
+    del b["kept"]
+    b["options"] |= dict.fromkeys(OF_FILES, "gone")
+    torch.save(b, parts.out / STATE_FILE)
+    assert train(longer).images == 20
+
+
+def test_readings_are_compared_in_float32(tiny, keep, monkeypatch):
+    seen = []
+
+    def read(reader, images):
+        found = read_factors(reader, images)
+        seen.append((images.dtype, found[0].dtype))
+        return found
+
+    monkeypatch.setattr(transfer, "read_factors", read)
+    train(tiny(dtype="bfloat16", kimg=0.004, **keep))
+    assert set(seen) == {(torch.float32, torch.float32)}
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"keep_reader": "r"}, "--keep-reader is for --keep-factors"),
+        ({"keep_latents": "l"}, "--keep-latents is for --keep-factors"),
+        ({"keep_weight": 2.0}, "--keep-weight is for --keep-factors"),
+        ({"structure_weight": 2.0}, "--structure-weight is for --structure-loss"),
+    ],
+)
+def test_options_of_what_is_not_kept_are_refused(tiny, start, options, told):
+    with pytest.raises(GaneditError, match=told):
+        tiny(init=start, **options).validate()
+
+
+def test_factors_of_a_conditional_start_are_refused(tiny, tmp_path):
+    path = tmp_path / "classes.safetensors"
+    save_network(path, make_generator(c_dim=3), provenance={})
+    config = tiny(init=path, keep_factors="smile").resolved(16)
+    with pytest.raises(GaneditError, match=r"--keep-factors: .* takes labels"):
+        initial_state(config, resolution=16, c_dim=3, device=torch.device("cpu"))
 
 
 def test_unknown_factors_are_refused_with_those_that_exist(tiny, start):
