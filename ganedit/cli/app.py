@@ -207,9 +207,9 @@ _add(app, "models", models)
 
 def main() -> None:
     """Run the ``ganedit`` command."""
-    keep_memory()
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        keep_memory()
         app(prog_name="ganedit")
     except KeyboardInterrupt:
         console.fail("interrupted")

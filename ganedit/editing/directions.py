@@ -54,9 +54,10 @@ def bind_directions(
     """
     generator = network.generator
     if directions.fingerprint is not None and not network.accepts(directions.fingerprint):
-        told = f" ({directions.network:.200})" if directions.network else ""
+        made, here = directions.fingerprint[:15], network.fingerprint[:15]
         raise GaneditError(
-            f"{name}: directions of another generator{told} than {network.source}; name theirs by"
+            f"{name}: directions of {directions.network or 'a generator'} ({made}...), but"
+            f" {network.source} is {here}...; name theirs by"
             " --network, or find this one's with 'ganedit factorize'"
         )
     if directions.fingerprint is None:

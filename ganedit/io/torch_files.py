@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from ganedit.errors import GaneditError
+from ganedit.io.files import write_atomic
 from ganedit.io.kinds import kind_of
 from ganedit.io.pickle_machine import Persistent, run_pickle
 from ganedit.io.pickle_names import Global, Record, Session, storage_dtype
@@ -251,3 +252,21 @@ def _bind(storage: Storage, window: Window, position: int, order: ByteOrder) -> 
 
 
 _READERS = {"torch-zip": _read_zip, "torch-legacy": _read_legacy, "pickle": _read_bare}
+
+
+def save_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain values as a torch file, atomically, without a copy in memory.
+
+    Raises:
+        GaneditError: The system refused: no space, no permission, a folder of that name, ...
+    """
+
+    def write(partial: Path) -> None:
+        try:
+            torch.save(content, partial)
+        except RuntimeError as error:  # so torch's writer tells of a disk that fills
+            raise GaneditError(
+                f"{path}: could not be written whole; is the disk full? Make room, then try again"
+            ) from error
+
+    write_atomic(path, write)

@@ -41,6 +41,7 @@ COLLAPSED = 0.5
 """Share of the diversity below which the samples have become too much alike."""
 
 _FORMAT = "ganedit-adaptation"
+_COMMAND = "ganedit adapt"
 _BETAS = (0.0, 0.99**0.8)  # the reference's: StyleGAN2's for one step in five without a penalty
 _SHIFT = 0.04  # views that the CLIPs are shown: without them the networks learn patterns that only
 _ZOOM = 0.05  # a CLIP takes for what was asked
@@ -398,7 +399,7 @@ def _write(world: _World, state: _State, figures: dict[str, float]) -> None:
     picture = _preview(world, state.generator)
     provenance = {
         **world.origin,
-        "command": "ganedit adapt",
+        "command": _COMMAND,
         "adapted_from": [world.network.fingerprint, *world.network.ancestors],
         "clips": _clip_names(world.goals),
         "recipe": config.recipe(),
@@ -434,7 +435,7 @@ def _check_places(config: AdaptationConfig, *, overwrite: bool) -> None:
 
 
 def _is_adapted(path: Path) -> bool:
-    return "adapted_from" in _provenance(path)
+    return _provenance(path).get("command") == _COMMAND
 
 
 def _is_preview(picture: Path, network: Path) -> bool:

@@ -5,11 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
 from ganedit.errors import GaneditError
-from ganedit.io.files import write_atomic
-from ganedit.io.torch_files import load_tensors, open_pickled
+from ganedit.io.torch_files import load_tensors, open_pickled, save_tensors
 from ganedit.progress import OnStep
 from ganedit.training.loop import interruptible
 
@@ -105,7 +102,7 @@ def save_state(
     """
     tensors = {name: part.state_dict() for name, part in parts.items()}
     content = {"format": kind, **facts, "step": step, **tensors}
-    write_atomic(path, lambda partial: torch.save(content, partial))
+    save_tensors(path, content)
 
 
 def restore_state(

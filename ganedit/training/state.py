@@ -14,9 +14,8 @@ from ganedit.checkpoints.sources import home, locate
 from ganedit.errors import GaneditError
 from ganedit.features import load_clay_features
 from ganedit.generators import StyleGAN2Discriminator, StyleGAN2Generator
-from ganedit.io.files import write_atomic
 from ganedit.io.latents import load_latent
-from ganedit.io.torch_files import load_tensors, open_pickled
+from ganedit.io.torch_files import load_tensors, open_pickled, save_tensors
 from ganedit.training.config import TrainingConfig
 from ganedit.training.freeze import (
     check_kept,
@@ -189,7 +188,7 @@ def save_state(path: Path, state: TrainingState, config: TrainingConfig) -> None
         "kept": None if state.kept is None else state.kept.digest(),
         **{name: getattr(state, name) for name in _COUNTERS},
     }
-    write_atomic(path, lambda partial: torch.save(content, partial))
+    save_tensors(path, content)
 
 
 def read_state(path: Path) -> dict[str, Any]:

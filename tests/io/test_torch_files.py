@@ -12,7 +12,7 @@ import torch
 from ganedit.errors import GaneditError
 from ganedit.io.safe_pickle import Global, Record
 from ganedit.io.stored import StoredTensor
-from ganedit.io.torch_files import load_tensors, open_pickled, pickled_container
+from ganedit.io.torch_files import load_tensors, open_pickled, pickled_container, save_tensors
 from tests.io.hostile import stored_tensors
 
 
@@ -350,3 +350,16 @@ def test_a_path_that_cannot_be():
         open_pickled("a\0b")
     with pytest.raises(GaneditError, match="is no regular file"):
         open_pickled("/dev/zero")
+
+
+def test_a_disk_that_fills_while_tensors_are_written_is_one_line(tmp_path, monkeypatch):
+    path = tmp_path / "state.pt"
+    path.write_bytes(b"before")
+
+    def full(*_):
+        raise RuntimeError("[enforce fail at inline_container.cc] unexpected pos 64 vs 0")
+
+    monkeypatch.setattr("torch.save", full)
+    with pytest.raises(GaneditError, match="is the disk full"):
+        save_tensors(path, {"x": torch.zeros(1)})
+    assert [entry.read_bytes() for entry in tmp_path.iterdir()] == [b"before"]
