@@ -99,7 +99,7 @@ def test_directions_of_the_network_and_of_its_ancestors_fit(network):
 @pytest.mark.parametrize(
     ("found", "told"),
     [
-        (foreign(vectors(), fingerprint="sha256:1", network="moon"), r"another generator \(moon\)"),
+        (foreign(vectors(), fingerprint="sha256:1", network="moon"), "directions of moon"),
         (foreign(torch.ones(2, 1, 8)), "1 vector of 8, but .* takes 6 of 16"),
         (foreign(vectors(2, rows=4)), "4 vectors of 16"),
         (replace(foreign(vectors()), layers=((), (6,), ())), "layer 6, but .* 0 to 5"),
