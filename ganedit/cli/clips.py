@@ -1,6 +1,7 @@
 """CLIPs as commands take them: names of open_clip's models, files, what to fetch."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -90,3 +91,24 @@ def open_clip_model(
             device=resolve_device(device),
             on_progress=on_progress,
         )
+
+
+def open_chosen_clip(model: "Network", arguments: Mapping[str, Any]) -> "Clip":
+    """Return the CLIP that a command's options choose; see `open_clip_model`.
+
+    Args:
+        model: The generator whose pictures it will see.
+        arguments: Of the command: ``clip``, ``clip_weights``, ``clip_download``,
+            ``clip_preprocess`` and ``device``.
+
+    Raises:
+        GaneditError: See `open_clip_model`.
+    """
+    return open_clip_model(
+        arguments["clip"],
+        model,
+        weights=arguments["clip_weights"],
+        download=arguments["clip_download"],
+        preprocess=arguments["clip_preprocess"],
+        device=arguments["device"],
+    )

@@ -1,6 +1,7 @@
 """Directions as people see them: a table of what they do, a sheet of pictures."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ganedit.cli import console
@@ -10,8 +11,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganedit.checkpoints import Network
-    from ganedit.io import Latent
+    from ganedit.io import Latent, OutputFolder
     from ganedit.io.directions import Directions
+
+RESULTS = ["directions.pt", "directions.png"]
+"""What commands that find directions write."""
 
 _MOST_EFFECTS = 4
 _LONGEST_EFFECT = 26  # characters of a phrase
@@ -145,3 +149,38 @@ def draw_sheet(
     ]
     captions = [f"{degree:g}" for degree in degrees]
     return labelled_table(cells.clamp(-1, 1), texts, captions)
+
+
+def finish(
+    folder: "OutputFolder",
+    model: "Network",
+    directions: "Directions",
+    sheet: "Tensor",
+    arguments: Mapping[str, Any],
+) -> None:
+    """Write directions, their sheet and the run's record, and print what they do.
+
+    Args:
+        folder: Where `RESULTS` go.
+        model: The generator.
+        directions: As found and measured.
+        sheet: Of `draw_sheet`.
+        arguments: Of the command, ``as_json`` among them.
+    """
+    from ganedit.io import write_image
+    from ganedit.io.directions import save_directions
+
+    file, picture = RESULTS
+    paths = [
+        folder.write(file, partial(save_directions, directions=directions)),
+        folder.write(picture, partial(write_image, image=sheet)),
+    ]
+    told = describe(directions)
+    record = {
+        "arguments": dict(arguments),
+        "generator": {"network": model.home, "fingerprint": model.fingerprint},
+        "directions": told,
+    }
+    paths.append(folder.finish(record))
+    report(told)
+    console.emit_json(record) if arguments["as_json"] else console.emit_paths(paths)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,9 +13,16 @@ from ganedit.cli.clips import (
     ClipOption,
     ClipPreprocessOption,
     ClipWeightsOption,
-    open_clip_model,
+    open_chosen_clip,
 )
-from ganedit.cli.direction_sheets import check_rows, describe, draw_sheet, report
+from ganedit.cli.direction_sheets import (
+    RESULTS,
+    check_rows,
+    describe,
+    draw_sheet,
+    finish,
+    report,
+)
 from ganedit.cli.direction_specs import open_directions
 from ganedit.cli.edit_report import clay_judge
 from ganedit.cli.edit_results import parse_strengths
@@ -147,12 +153,11 @@ def fit(
     wishes = _names(factors), _names(unlike) or []
 
     from ganedit.checkpoints import label_batch
-    from ganedit.io import OutputFolder, write_image
-    from ganedit.io.directions import save_directions
+    from ganedit.io import OutputFolder
 
     inputs = [*(latents or []), *(phrases or []), labels or ""]
     folder = OutputFolder(out, command="directions fit", overwrite=overwrite, inputs=inputs)
-    folder.claim(["directions.pt", "directions.png"])
+    folder.claim(RESULTS)
     found = _label(arguments)
     model = found.model
     label = open_label(model, class_index)
@@ -163,19 +168,7 @@ def fit(
     drawn = check_rows(wanted, len(directions), len(columns))
     head = drawn_head(model, seed, label)
     sheet = draw_sheet(model, directions, head, rows=drawn, degrees=columns)
-    paths = [
-        folder.write("directions.pt", partial(save_directions, directions=directions)),
-        folder.write("directions.png", partial(write_image, image=sheet)),
-    ]
-    told = describe(directions)
-    record = {
-        "arguments": arguments,
-        "generator": {"network": model.home, "fingerprint": model.fingerprint},
-        "directions": told,
-    }
-    paths.append(folder.finish(record))
-    report(told)
-    console.emit_json(record) if as_json else console.emit_paths(paths)
+    finish(folder, model, directions, sheet, arguments)
 
 
 def _check_sources(context: typer.Context, arguments: Mapping[str, Any]) -> None:
@@ -267,14 +260,7 @@ def _open_reader(model: "Network", arguments: Mapping[str, Any]) -> Any:
     from ganedit.metrics.directions import plain_names
 
     prompts = list(dict.fromkeys(arguments["prompt"]))
-    clip = open_clip_model(
-        arguments["clip"],
-        model,
-        weights=arguments["clip_weights"],
-        download=arguments["clip_download"],
-        preprocess=arguments["clip_preprocess"],
-        device=arguments["device"],
-    )
+    clip = open_chosen_clip(model, arguments)
     for remark in clip.remarks(prompts):
         console.warn(remark)
     texts = clip.encode_texts(prompts)

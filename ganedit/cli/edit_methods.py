@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ganedit.cli import console
-from ganedit.cli.clips import open_clip_model
+from ganedit.cli.clips import open_chosen_clip
 from ganedit.cli.edit_report import clay_judge
 from ganedit.cli.masks import read_mask
 from ganedit.cli.options import refuse_given
@@ -140,7 +140,7 @@ def open_words(model: "Network", arguments: Mapping[str, Any], tools: Tools) -> 
     mapped = arguments["method"] == "mapper"
     trained = None if tools.mapper is None else tools.mapper.prompt
     try:
-        clip = _open_clip(model, arguments)
+        clip = open_chosen_clip(model, arguments)
         if prompts or not mapped:
             neutral = _neutral(clip, arguments)
             return _read_words(clip, prompts, neutral, templates=arguments["templates"])
@@ -151,17 +151,6 @@ def open_words(model: "Network", arguments: Mapping[str, Any], tools: Tools) -> 
             raise
         console.note(f"no CLIP scores: {error}")
     return Words(_caption(trained or ""), None, None)
-
-
-def _open_clip(model: "Network", arguments: Mapping[str, Any]) -> "Clip":
-    return open_clip_model(
-        arguments["clip"],
-        model,
-        weights=arguments["clip_weights"],
-        download=arguments["clip_download"],
-        preprocess=arguments["clip_preprocess"],
-        device=arguments["device"],
-    )
 
 
 def _neutral(clip: "Clip", arguments: Mapping[str, Any]) -> str | None:

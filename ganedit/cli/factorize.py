@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,7 +14,7 @@ from ganedit.cli.clips import (
     ClipPreprocessOption,
     ClipWeightsOption,
 )
-from ganedit.cli.direction_sheets import check_rows, describe, draw_sheet, report
+from ganedit.cli.direction_sheets import RESULTS, check_rows, draw_sheet, finish
 from ganedit.cli.edit_results import parse_strengths
 from ganedit.cli.meters import (
     HeadsOption,
@@ -120,11 +119,10 @@ def factorize(
     wanted = None if rows is None else parse_numbers(rows, what="rows")
 
     from ganedit.checkpoints import label_batch
-    from ganedit.io import OutputFolder, write_image
-    from ganedit.io.directions import save_directions
+    from ganedit.io import OutputFolder
 
     folder = OutputFolder(out, command="factorize", overwrite=overwrite, inputs=phrases or [])
-    folder.claim(["directions.pt", "directions.png"])
+    folder.claim(RESULTS)
     model = open_network(network, device=device)
     label = open_label(model, class_index)
     batch = label_batch(model, label, 1)
@@ -137,19 +135,7 @@ def factorize(
     sheet = draw_sheet(
         model, directions, drawn_head(model, seed, label), rows=drawn, degrees=columns
     )
-    paths = [
-        folder.write("directions.pt", partial(save_directions, directions=directions)),
-        folder.write("directions.png", partial(write_image, image=sheet)),
-    ]
-    told = describe(directions)
-    record = {
-        "arguments": arguments,
-        "generator": {"network": model.home, "fingerprint": model.fingerprint},
-        "directions": told,
-    }
-    paths.append(folder.finish(record))
-    report(told)
-    console.emit_json(record) if as_json else console.emit_paths(paths)
+    finish(folder, model, directions, sheet, arguments)
 
 
 def _find(

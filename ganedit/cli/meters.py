@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ganedit.cli import console
-from ganedit.cli.clips import open_clip_model
+from ganedit.cli.clips import open_chosen_clip
 from ganedit.cli.edit_report import clay_judge
 from ganedit.cli.sources import is_file
 from ganedit.errors import GaneditError
@@ -95,14 +95,7 @@ def open_meter(
         )
     texts = read_phrases(phrases) if phrases else list(dict.fromkeys(usual)) or _phrases_for(model)
     try:
-        clip = open_clip_model(
-            arguments["clip"],
-            model,
-            weights=arguments["clip_weights"],
-            download=arguments["clip_download"],
-            preprocess=arguments["clip_preprocess"],
-            device=arguments["device"],
-        )
+        clip = open_chosen_clip(model, arguments)
     except GaneditError as error:
         if measure == "clip" or phrases or arguments["clip"] != "auto":
             raise

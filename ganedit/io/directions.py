@@ -19,7 +19,7 @@ from ganedit.io.foreign_directions import (
     torch_directions,
 )
 from ganedit.io.kinds import kind_of
-from ganedit.io.latents import MAX_BYTES, START_BYTES, checked_tensor
+from ganedit.io.latents import MAX_BYTES, START_BYTES, checked_tensor, plain_tensor
 from ganedit.io.numpy_files import is_numpy
 from ganedit.io.stored import shown
 from ganedit.io.torch_files import open_pickled, pickled_container
@@ -134,10 +134,10 @@ def save_directions(path: Path | str, directions: Directions) -> None:
     content = {
         "format": _FORMAT,
         "version": _VERSION,
-        "vectors": _plain(directions.vectors),
+        "vectors": plain_tensor(directions.vectors),
         "layers": [list(layers) for layers in directions.layers],
         "names": list(directions.names),
-        "scales": None if scales is None else _plain(scales),
+        "scales": None if scales is None else plain_tensor(scales),
         "generator": {"fingerprint": directions.fingerprint, "network": directions.network},
         "method": directions.method,
         "effects": [dict(entry) for entry in directions.effects],
@@ -329,7 +329,3 @@ def _refuse_large(path: Path | str, size: int) -> None:
             f"{path}: {-(-size // 2**20)} MB is too large for a directions file, which may have"
             f" {MAX_BYTES // 2**20}"
         )
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().float().contiguous().clone()  # clone: save no larger storage

@@ -166,11 +166,11 @@ def save_latent(path: Path | str, latent: Latent) -> None:
     content = {
         "format": _FORMAT,
         "version": _VERSION if offsets is None else _VERSION_WITH_OFFSETS,
-        "ws": _plain(latent.ws),
+        "ws": plain_tensor(latent.ws),
         "space": latent.space,
         "generator": {"fingerprint": latent.fingerprint, "network": latent.network},
-        "noise": None if noise is None else [_plain(m) for m in noise],
-        "offsets": None if offsets is None else [_plain(x) for x in offsets],
+        "noise": None if noise is None else [plain_tensor(m) for m in noise],
+        "offsets": None if offsets is None else [plain_tensor(x) for x in offsets],
         "names": list(latent.names),
         "tuning": latent.tuning,
         "alignment": [
@@ -213,7 +213,8 @@ def refuse_large(path: Path | str, size: int) -> None:
         )
 
 
-def _plain(tensor: Tensor) -> Tensor:
+def plain_tensor(tensor: Tensor) -> Tensor:
+    """Return a tensor as files hold it: float32, on the CPU, of its own memory."""
     return tensor.detach().cpu().float().contiguous().clone()  # clone: save no larger storage
 
 

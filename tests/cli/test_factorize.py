@@ -73,7 +73,7 @@ def test_without_a_clip_directions_keep_their_numbers(run, network_path, monkeyp
     def missing(*_, **__):
         raise GaneditError("no CLIP here")
 
-    monkeypatch.setattr("ganedit.cli.meters.open_clip_model", missing)
+    monkeypatch.setattr("ganedit.cli.meters.open_chosen_clip", missing)
     result = run("factorize", "--network", network_path, *QUICK)
     assert result.exit_code == 0, result.output
     assert "neither measured nor named: no CLIP here" in result.stderr
