@@ -7,7 +7,9 @@ a generator like any other. `swap_features` mixes at run time instead, two netwo
 A generator is a row of positions, coarse to fine. StyleGAN2 has two a resolution, as in the
 authors' code: what brings features to it (the constant; the upsampling convolution), and what works
 at it (the second convolution, the layer to the picture). StyleGAN3 has one a layer: its input, then
-its layers, each counted to the resolution at which its output is sampled, margins not included.
+its layers, each counted to the resolution at which its output is sampled, margins not included. A
+tri-plane network has those of the StyleGAN2 that draws its planes; what turns planes into pictures,
+the decoder and the blocks that enlarge, belongs to the last.
 """
 
 import copy
@@ -24,13 +26,19 @@ from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
 from ganedit.generators.stylegan2 import StyleGAN2Generator, channel_counts
 from ganedit.generators.stylegan3 import StyleGAN3Generator
+from ganedit.generators.triplane import TriPlaneGenerator
 from ganedit.ops import upsample2d
 
 Mode = Literal["hard", "logistic", "pinkney-hard"]
 
-# They shape no layer of the synthesis: the mapping network comes whole from one of the two.
-_MAY_DIFFER = ("z_dim", "c_dim", "mapping_", "embed_", "conv_clamp", "w_avg_beta", "magnitude_ema_")
+# They shape no layer of the synthesis: the mapping network comes whole from one of the two, and so
+# do the usual camera and the number of rays and samples.
+_MAY_DIFFER = (
+    *("z_dim", "c_dim", "mapping_", "embed_", "conv_clamp", "w_avg_beta", "magnitude_ema_"),
+    *("camera_", "neural_resolution", "coarse_samples", "fine_samples"),
+)
 _CHANNELS = ("channels", "channel_base", "channel_max")
+_AFTER_PLANES = ("decoder.", "superresolution.")
 
 
 @dataclass(frozen=True)
@@ -50,9 +58,16 @@ def positions(generator: Generator) -> tuple[Position, ...]:
     """Return the places of a generator that can be shared differently, coarse to fine.
 
     Raises:
-        ValueError: It is of another family than StyleGAN2 and StyleGAN3.
+        ValueError: It is of another family than StyleGAN2, StyleGAN3 and tri-planes.
     """
     found: list[Position] = []
+    if isinstance(generator, TriPlaneGenerator):
+        for place in positions(generator.backbone):
+            prefixes = tuple(f"backbone.{prefix}" for prefix in place.prefixes)
+            found.append(Position(place.resolution, prefixes))
+        last = found[-1]
+        found[-1] = Position(last.resolution, last.prefixes + _AFTER_PLANES)
+        return tuple(found)
     if isinstance(generator, StyleGAN2Generator):
         for side in generator.synthesis.block_resolutions:
             block = f"synthesis.b{side}."
@@ -67,7 +82,9 @@ def positions(generator: Generator) -> tuple[Position, ...]:
         for name, band in zip(synthesis.layer_names, synthesis.bands, strict=True):
             found.append(Position(band.sampling_rate, (f"synthesis.{name}.",)))
         return tuple(found)
-    raise ValueError(f"generator: expected StyleGAN2 or StyleGAN3, got {type(generator)}")
+    raise ValueError(
+        f"generator: expected StyleGAN2, StyleGAN3 or tri-planes, got {type(generator)}"
+    )
 
 
 def levels(generator: Generator) -> tuple[int, ...]:
@@ -168,6 +185,8 @@ def _channels(a: Generator, b: Generator) -> list[tuple[str, str, str]]:
 def _channels_of(generator: Generator) -> dict[str, str]:
     if isinstance(generator, StyleGAN2Generator):
         return {str(side): str(n) for side, n in channel_counts(generator.config).items()}
+    if isinstance(generator, TriPlaneGenerator):
+        return _channels_of(generator.backbone)
     assert isinstance(generator, StyleGAN3Generator)
     bands = enumerate(generator.synthesis.bands)
     return {f"L{index}": str(band.channels) for index, band in bands}
@@ -288,8 +307,14 @@ def check_swappable(generator: Generator) -> None:
     """Check that `swap_features` does for a generator what no blend does.
 
     Raises:
-        GaneditError: It has one layer to the picture, so that the hard blend is the same.
+        GaneditError: It has one layer to the picture, so that the hard blend is the same, or what
+            it adds up are planes.
     """
+    if isinstance(generator, TriPlaneGenerator):
+        raise GaneditError(
+            "the levels of a tri-plane network add up planes, not pictures, so that there is"
+            " nothing to swap; blend the weights: leave out --features"
+        )
     if not isinstance(generator, StyleGAN2Generator) or generator.config["architecture"] != "skip":
         raise GaneditError(
             "this generator does not add up pictures of its resolutions, so that swapped features"

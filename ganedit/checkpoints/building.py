@@ -28,15 +28,18 @@ from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
 from ganedit.generators.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from ganedit.generators.stylegan3 import StyleGAN3Generator
+from ganedit.generators.triplane import TriPlaneGenerator
 
 GENERATORS: dict[str, type[nn.Module]] = {
     "stylegan2": StyleGAN2Generator,
     "stylegan3": StyleGAN3Generator,
+    "triplane": TriPlaneGenerator,
 }
-# NVlabs trains StyleGAN3 with the discriminator of StyleGAN2.
+# NVlabs trains StyleGAN3 with the discriminator of StyleGAN2, and EG3D with one of six channels.
 DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "stylegan2": StyleGAN2Discriminator,
     "stylegan3": StyleGAN2Discriminator,
+    "triplane": StyleGAN2Discriminator,
 }
 ENCODERS: dict[str, type[nn.Module]] = {
     "CompactEncoder": CompactEncoder,
@@ -69,6 +72,11 @@ _LIMITS = {
     "filter_size": 64,
     "lrelu_upsampling": 16,
     "conv_kernel": 15,
+    "plane_resolution": 1 << 12,
+    "neural_resolution": 1 << 12,
+    "sr_resolution": 1 << 12,
+    "coarse_samples": 1 << 10,
+    "fine_samples": 1 << 10,
 }
 
 _CREATORS = (torch.empty, torch.full, torch.ones, torch.rand, torch.randn, torch.zeros)

@@ -25,7 +25,7 @@ from ganedit.io.download import OnBytes
 from ganedit.runtime import resolve_device
 
 # Truncation pulls towards it, but what a latent of all layers looks like does not depend on it.
-_NOT_IN_FINGERPRINT = "mapping.w_avg"
+_NOT_IN_FINGERPRINT = ("mapping.w_avg", "backbone.mapping.w_avg")
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +118,7 @@ def load_network(
 ) -> Network:
     """Load a generator: an embedded one, or of a file of any known family.
 
-    Files may be our safetensors, NVlabs' pickles of stylegan2-ada-pytorch and stylegan3, older
+    Files may be our safetensors, NVlabs' pickles of stylegan2-ada-pytorch, stylegan3 and EG3D, older
     TensorFlow pickles of StyleGAN2, rosinality's ``.pt`` files, and bundles that hold such a
     generator (pSp, e4e, SAM, StyleCLIP). They are told apart by content, and no code in them runs.
 
@@ -274,7 +274,7 @@ def fingerprint(generator: Generator) -> str:
         raise ValueError(f"generator: expected an nn.Module, got {type(generator)}")
     digest = hashlib.sha256()
     for key, value in sorted(generator.state_dict().items()):
-        if key == _NOT_IN_FINGERPRINT:
+        if key in _NOT_IN_FINGERPRINT:
             continue
         digest.update(f"{key}{list(value.shape)}".encode())
         digest.update(value.detach().to("cpu", torch.float32).reshape(-1).numpy())

@@ -28,6 +28,7 @@ from ganedit.errors import GaneditError
 from ganedit.generators.options import LONGEST_FILTER
 from ganedit.io.safe_pickle import Record
 from ganedit.io.stored import StoredTensor
+from ganedit.three_d.cameras import FFHQ_FOCAL
 
 _PERSISTENT = "torch_utils.persistence"
 _NETWORKS = ("G_ema", "G", "D")
@@ -88,6 +89,71 @@ _DISCRIMINATOR = (
     "mapping_kwargs",
     "epilogue_kwargs",
 )
+
+_CRITICS = ("Discriminator", "DualDiscriminator")
+
+# EG3D: options of the rendering that change numbers, and those of the training.
+_RENDERING = (
+    "depth_resolution",
+    "depth_resolution_importance",
+    "ray_start",
+    "ray_end",
+    "box_warp",
+    "disparity_space_sampling",
+    "clamp_mode",
+    "density_noise",
+    "white_back",
+    "avg_camera_radius",
+    "avg_camera_pivot",
+    "c_scale",
+    "c_gen_conditioning_zero",
+    "superresolution_module",
+    "superresolution_noise_mode",
+    "sr_antialias",
+    "decoder_lr_mul",
+)
+_RENDERING_TRAINING = (
+    "image_resolution",
+    "gpc_reg_prob",
+    "density_reg",
+    "density_reg_p_dist",
+    "reg_type",
+)
+# What a network of planes has in our class, where StyleGAN2 at large has a choice.
+_BACKBONE = {
+    "c_dim": 25,
+    "mapping_lr_multiplier": 0.01,
+    "mapping_activation": "lrelu",
+    "mapping_features": None,
+    "embed_features": None,
+    "architecture": "skip",
+    "resample_filter": [1, 3, 3, 1],
+    "use_noise": True,
+    "activation": "lrelu",
+}
+_FIRST_PLANES = [[[1, 0, 0], [0, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 0, 1], [0, 1, 0]]]
+_THIRD_PLANE = {
+    "shipped": [[0, 0, 1], [1, 0, 0], [0, 1, 0]],
+    "fixed": [[0, 0, 1], [0, 1, 0], [1, 0, 0]],
+}
+# The modules that enlarge: the side of what they take, and whether more rays are shrunk to it.
+_SUPERRESOLUTIONS = {
+    "SuperresolutionHybrid8XDC": (128, True),
+    "SuperresolutionHybrid8X": (128, True),
+    "SuperresolutionHybrid4X": (128, False),
+    "SuperresolutionHybrid2X": (64, True),
+}
+_SUPERRESOLUTION = (
+    "channels",
+    "img_resolution",
+    "sr_num_fp16_res",
+    "sr_antialias",
+    "conv_clamp",
+    "channel_base",
+    "channel_max",
+    *_NEUTRAL,
+)
+_SHAPENET_RADIUS, _SHAPENET_FOCAL = 1.7, 1.7074
 
 
 def recognise(value: Any) -> Contents | None:
@@ -241,8 +307,13 @@ def _generator(name: str, module: _Module) -> Part:
     )
 
 
-def _converted(tensors: Mapping[str, Tensor], *, w_dim: int | None) -> dict[str, Tensor]:
-    """Return our state dict; ``w_dim`` is that of a generator whose file has no average."""
+def _converted(
+    tensors: Mapping[str, Tensor], *, w_dim: int | None, prefix: str = ""
+) -> dict[str, Tensor]:
+    """Return our state dict; ``w_dim`` is that of a generator whose file has no average.
+
+    ``prefix`` is that of its mapping network.
+    """
     state = dict(tensors)
     for key, value in tensors.items():
         if key.endswith("resample_filter") and value.ndim == 1:
@@ -250,7 +321,7 @@ def _converted(tensors: Mapping[str, Tensor], *, w_dim: int | None) -> dict[str,
                 raise GaneditError(f"{key:.80}: a filter of {value.numel()} taps")
             state[key] = torch.outer(value, value)  # the original keeps long filters separated
     if w_dim is not None:
-        state["mapping.w_avg"] = torch.zeros(w_dim)
+        state[f"{prefix}mapping.w_avg"] = torch.zeros(w_dim)
     return state
 
 
@@ -393,7 +464,7 @@ def _critic(module: _Module | None, *, needed: bool) -> tuple[Part | None, list[
     """Return the discriminator, or what to say of one that cannot be used."""
     if module is None:
         return None, []
-    if module.kind != "Discriminator":  # EG3D's reads two pictures, others read features
+    if module.kind not in _CRITICS:  # others read features
         return None, [_described("discriminator", module)]
     try:
         return _discriminator(module), []
@@ -404,8 +475,12 @@ def _critic(module: _Module | None, *, needed: bool) -> tuple[Part | None, list[
 
 
 def _discriminator(module: _Module) -> Part:
-    """Return a StyleGAN2 discriminator, which StyleGAN3 is trained with, too."""
+    """Return a StyleGAN2 discriminator, which StyleGAN3 is trained with, too.
+
+    EG3D's reads two pictures, one over the other, and has a filter that prepares the second.
+    """
     arguments = module.arguments(_DISCRIMINATOR)
+    arguments.pop("disc_c_noise", None)  # blurs what it is told in trainings
     _refuse_unknown(arguments, _DISCRIMINATOR, module)
     block = _options(arguments, "block_kwargs", module)
     epilogue = _options(arguments, "epilogue_kwargs", module)
@@ -440,7 +515,9 @@ def _discriminator(module: _Module) -> Part:
         config["cmap_dim"] = width
         mapping = _mapping_config(module, mapping_arguments, width)
         config |= {key: entry for key, entry in mapping.items() if key != "w_avg_beta"}
-    return Part("D", "discriminator", "stylegan2", config, module.tensors(), _without_average)
+    tensors = module.tensors()
+    tensors.pop("resample_filter", None)
+    return Part("D", "discriminator", "stylegan2", config, tensors, _without_average)
 
 
 def _without_average(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -460,22 +537,165 @@ def _statistics(epilogue: _Module) -> dict[str, Any]:
 
 
 def _triplane(name: str, module: _Module) -> Part:
-    """Return an EG3D generator, which is described but cannot be built yet."""
+    """Return an EG3D generator, as a part named ``name``."""
     order = [*_SIZES, "sr_num_fp16_res", "mapping_kwargs", "rendering_kwargs", "sr_kwargs"]
-    config = plain(module.arguments(order))
-    for attribute in ("neural_rendering_resolution", "rendering_kwargs"):
-        if attribute in module.state:
-            config[attribute] = plain(module.state[attribute])
-    config["num_ws"] = plain(module.child("backbone").state.get("num_ws"))
-    axes = (
-        module.child("renderer").state.get("plane_axes") if "renderer" in module.children else None
+    arguments = module.arguments(order)
+    # Tools change both after the network is made; the constructor starts at 64 rays.
+    options = {**arguments, **module.state}
+    rays = options.get("neural_rendering_resolution", 64)
+    rendering = _options(options, "rendering_kwargs", module)
+    _refuse_unknown(rendering, (*_RENDERING, *_RENDERING_TRAINING), module)
+    tensors = module.tensors()
+    tensors.pop("superresolution.resample_filter", None)  # the original keeps it and never uses it
+    has_average = "backbone.mapping.w_avg" in tensors
+    config = {
+        **_backbone_config(module),
+        "img_resolution": _whole(module, "img_resolution", options.get("img_resolution")),
+        "neural_resolution": _whole(module, "neural_rendering_resolution", rays),
+        "plane_axes": _plane_axes(module.child("renderer")),
+        **_decoder_config(module.child("decoder").child("net")),
+        **_ray_config(module, rendering),
+        **_camera_config(module, rendering),
+    }
+    config |= _superresolution_config(
+        module.child("superresolution"), rendering, config["img_resolution"]
     )
+    return Part(
+        name=name,
+        role="generator",
+        architecture="triplane",
+        config=config,
+        stored=tensors,
+        convert=partial(
+            _converted, w_dim=None if has_average else config["w_dim"], prefix="backbone."
+        ),
+        has_average=has_average,
+    )
+
+
+def _backbone_config(module: _Module) -> dict[str, Any]:
+    """Return the arguments of our tri-plane generator that concern the network of the planes."""
+    backbone = module.child("backbone")
+    config = _generator_config(backbone)
+    for option, value in _BACKBONE.items():
+        if config.get(option, value) != value:
+            raise GaneditError(
+                f"{backbone.path}: {option} is {_short(config[option])}; expected {_short(value)}"
+                " of a tri-plane generator"
+            )
+    planes = config["img_channels"]
+    if planes % 3:
+        raise GaneditError(f"{backbone.path}: {planes} channels are no three planes")
+    kept = ("z_dim", "w_dim", "mapping_layers", "channel_base", "channel_max", "conv_clamp")
+    return {
+        **{option: config[option] for option in (*kept, "w_avg_beta") if option in config},
+        "plane_resolution": config["img_resolution"],
+        "plane_channels": planes // 3,
+    }
+
+
+def _plane_axes(renderer: _Module) -> str:
+    """Return how the planes lie: as in the published networks, or with the third one corrected."""
+    axes = renderer.state.get("plane_axes")
+    found = None
     if isinstance(axes, StoredTensor) and axes.shape == (3, 3, 3):
-        config["plane_axes"] = [
-            [[_number(module, "plane_axes", x) for x in row] for row in plane]
-            for plane in axes.load().tolist()
-        ]
-    return Part(name, "generator", "triplane", config, module.tensors())
+        found = axes.load().tolist()
+    for name, third in _THIRD_PLANE.items():
+        if found == [*_FIRST_PLANES, third]:
+            return name
+    told = "no tensor of them" if found is None else _short(found[2])
+    raise GaneditError(
+        f"{renderer.path}: its planes lie neither as published nor corrected (the third: {told})"
+    )
+
+
+def _decoder_config(net: _Module) -> dict[str, Any]:
+    first, last = net.child("0"), net.child("2")
+    if [layer.state.get("activation", "linear") for layer in (first, last)] != ["linear"] * 2:
+        raise GaneditError(f"{net.path}: its layers are not linear")
+    rate = _common((first, last), "bias_gain", 1)
+    return {
+        "decoder_features": _rows(first),
+        "decoder_lr_multiplier": _number(net, "decoder_lr_mul", rate),
+    }
+
+
+def _ray_config(module: _Module, rendering: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that concern the rays."""
+    if rendering.get("clamp_mode", "softplus") != "softplus":
+        told = _short(rendering["clamp_mode"])
+        raise GaneditError(f"{module.path}: clamp_mode: expected softplus, got {told}")
+    if _number(module, "density_noise", rendering.get("density_noise", 0)) != 0:
+        raise GaneditError(f"{module.path}: density_noise: its pictures are never the same twice")
+    limits = {ours: rendering.get(ours) for ours in ("ray_start", "ray_end")}
+    if any(value != "auto" for value in limits.values()):
+        limits = {ours: _number(module, ours, value) for ours, value in limits.items()}
+    samples = {"coarse_samples": "depth_resolution", "fine_samples": "depth_resolution_importance"}
+    flags = {"disparity": "disparity_space_sampling", "white_back": "white_back"}
+    return {
+        **limits,
+        **{ours: _whole(module, its, rendering.get(its)) for ours, its in samples.items()},
+        **{ours: _truth(module, its, rendering.get(its, False)) for ours, its in flags.items()},
+        "box_size": _number(module, "box_warp", rendering.get("box_warp")),
+    }
+
+
+def _camera_config(module: _Module, rendering: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that concern cameras."""
+    zero = "c_gen_conditioning_zero"
+    scale = _number(module, "c_scale", rendering.get("c_scale", 0))
+    radius = _number(module, "avg_camera_radius", rendering.get("avg_camera_radius", 2.7))
+    pivot = rendering.get("avg_camera_pivot", [0, 0, 0])
+    if not isinstance(pivot, (list, tuple)) or len(pivot) != 3:
+        raise GaneditError(f"{module.path}: avg_camera_pivot: {_short(pivot)} is no point")
+    return {
+        "camera_scale": 0 if _truth(module, zero, rendering.get(zero, False)) else scale,
+        "camera_radius": radius,
+        "camera_pivot": [_number(module, "avg_camera_pivot", x) for x in pivot],
+        # The file does not tell it: these are the data sets' own.
+        "camera_focal": _SHAPENET_FOCAL if radius == _SHAPENET_RADIUS else FFHQ_FOCAL,
+    }
+
+
+def _superresolution_config(
+    module: _Module, rendering: Mapping[str, Any], img_resolution: int
+) -> dict[str, Any]:
+    """Return the arguments that concern the blocks that enlarge."""
+    if module.kind not in _SUPERRESOLUTIONS:
+        known = ", ".join(_SUPERRESOLUTIONS)
+        raise GaneditError(f"{module.path}: {module.kind} is unknown here; known: {known}")
+    _refuse_unknown(module.arguments(_SUPERRESOLUTION), _SUPERRESOLUTION, module)
+    blocks = [module.child(name) for name in ("block0", "block1")]
+    layer = _common_layer(blocks, ("conv0", "conv1"), ("torgb",))
+    if (layer.activation, layer.use_noise) != ("lrelu", True):
+        raise GaneditError(f"{module.path}: its layers are not those of a {module.kind}")
+    size, shrinks = _SUPERRESOLUTIONS[module.kind]
+    size = _whole(module, "input_resolution", module.state.get("input_resolution", size))
+    for block, side, before in zip(
+        blocks, (img_resolution // 2, img_resolution), (size, img_resolution // 2), strict=True
+    ):
+        up = _whole(block, "up", block.child("conv0").state.get("up", 1))
+        if block.state.get("resolution", side) != side or before * up != side:
+            raise GaneditError(f"{block.path}: does not make {side} pixels of {before}")
+    antialias = module.state.get("sr_antialias", rendering.get("sr_antialias", False))
+    noise = rendering.get("superresolution_noise_mode", "none")
+    if not isinstance(noise, str):
+        raise GaneditError(f"{module.path}: superresolution_noise_mode is {_short(noise)}, no name")
+    return {
+        "sr_channels": [_channels_of(block) for block in blocks],
+        "sr_resolution": size,
+        "sr_shrinks": shrinks,
+        "sr_antialias": _truth(module, "sr_antialias", antialias),
+        "sr_noise": noise,
+        "sr_conv_clamp": layer.conv_clamp,
+    }
+
+
+def _channels_of(block: _Module) -> int:
+    weight = block.child("conv1").own_tensors().get("weight")
+    if weight is None or len(weight.shape) != 4:
+        raise GaneditError(f"{block.path}: a convolution without a kernel")
+    return weight.shape[0]
 
 
 def _family(modules: Mapping[str, _Module]) -> str:

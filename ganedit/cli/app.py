@@ -30,6 +30,7 @@ from ganedit.cli.mix import mix
 from ganedit.cli.models import models
 from ganedit.cli.project import project
 from ganedit.cli.recycle import recycle
+from ganedit.cli.render_views import render_views
 from ganedit.cli.toonify import emojify, toonify
 from ganedit.cli.train import train
 from ganedit.cli.train_clip import train_clip
@@ -190,6 +191,7 @@ _add(app, "edit", edit)
 _add(app, "blend", blend)
 _add(app, "emojify", emojify)
 _add(app, "toonify", toonify)
+_add(app, "render-views", render_views)
 _add(app, "compare", compare)
 _add(app, "inspect", inspect_network)
 _add(app, "convert", convert)

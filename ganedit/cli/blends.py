@@ -47,7 +47,7 @@ def choose_width(mode: Mode, width: float | None) -> float | None:
 
 
 def check_blendable(a: "Network", b: "Network") -> None:
-    """Check that two networks have one architecture; what differs is shown as a table.
+    """Check that two networks have one architecture; sizes that differ are shown as a table.
 
     Raises:
         GaneditError: They have not.
@@ -55,6 +55,11 @@ def check_blendable(a: "Network", b: "Network") -> None:
     from ganedit.blending import differences
 
     rows = differences(a.generator, b.generator)
+    if rows and rows[0][0] == "family":
+        raise GaneditError(
+            f"{a.source} and {b.source} cannot be blended: one is a {rows[0][1]} network, the other"
+            f" a {rows[0][2]} one; take networks of one family"
+        )
     if rows:
         console.table("", ["what differs", a.source, b.source], rows)
         raise GaneditError(

@@ -25,6 +25,7 @@ from ganedit.cli.options import (
 from ganedit.cli.pasting import PasteBackOption, check_places, write_pasted
 from ganedit.cli.sources import keep_tuning, open_label, open_latents, open_network
 from ganedit.cli.starts import open_start
+from ganedit.cli.viewpoints import check_flat
 from ganedit.errors import GaneditError
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ _TITLES = {
     "best_step": "best step",
     "seconds": "seconds",
 }
+_NO_CAMERA = (
+    "photos are seen from cameras of their own; project them first, and compose the latents"
+)
 _TRUNCATION = 0.7  # of seeds, as generate's default
 
 
@@ -197,6 +201,8 @@ def _open_parts(
         )
     else:
         model = open_network(network or "clay", device=device)
+    if len(named) < len(sources):
+        check_flat(model, why=_NO_CAMERA)
     latents = dict(zip(named, opened, strict=True))
     place = model.generator.w_avg.device
     parts = []

@@ -21,6 +21,7 @@ from ganedit.cli.options import (
 from ganedit.cli.photos import Photo, list_photos, read_batches
 from ganedit.cli.results import SUFFIXES, Outcome, finite_psnr, write_photo
 from ganedit.cli.sources import open_encoder, open_network
+from ganedit.cli.viewpoints import check_flat
 from ganedit.errors import GaneditError
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from ganedit.losses import PerceptualDistance
 
 _BATCH_PIXELS = 1 << 20
+_NO_CAMERA = (
+    "encoders find no camera, without which its latents are not told from a photo; use 'ganedit"
+    " project'"
+)
 
 
 def encode(
@@ -82,6 +87,7 @@ def encode(
     from ganedit.io import OutputFolder
 
     model = open_network(network, device=device)
+    check_flat(model, why=_NO_CAMERA)
     reader = _fitting_encoder(model, encoder, device=device, age=age)
     perceptual, measure = _distance(model), measure_deviation(model.generator)
     side, place = model.generator.img_resolution, model.generator.w_avg.device

@@ -22,6 +22,7 @@ from ganedit.cli.options import (
     parse_seeds,
 )
 from ganedit.cli.sources import open_network
+from ganedit.cli.viewpoints import PitchOption, YawOption, viewpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,6 +48,8 @@ def generate(
         typer.Option(help="Noise maps: the generator's own, new ones for each seed, or none."),
     ] = "const",
     class_index: ClassOption = None,
+    yaw: YawOption = None,
+    pitch: PitchOption = None,
     translate: Annotated[
         str,
         typer.Option(
@@ -96,7 +99,8 @@ def generate(
     model = open_network(network, device=device)
     folder = OutputFolder(out, command="generate", overwrite=overwrite)
     folder.claim(names + (["grid.png"] if grid else []))
-    render = partial(synthesize, model, noise=noise, transform=_transform(model, shift, rotate))
+    moves = {"transform": _transform(model, shift, rotate), "cameras": viewpoint(model, yaw, pitch)}
+    render = partial(synthesize, model, noise=noise, **moves)
     if noise != "const" and not model.generator.noise_shapes:
         console.note("this generator has no noise maps; --noise is left out")
     label = None if class_index is None else class_label(model, class_index)

@@ -39,11 +39,17 @@ from ganedit.cli.train_options import (
     ThreadsOption,
     TickOption,
 )
+from ganedit.cli.viewpoints import check_flat
 from ganedit.errors import GaneditError
 from ganedit.version import __version__
 
 if TYPE_CHECKING:
     from ganedit.checkpoints import Network
+
+_IN_TWO_STEPS = (
+    "recycle tunes networks that draw flat pictures; use 'ganedit blend', then 'ganedit train --init"
+    " out/blend.safetensors'"
+)
 
 
 def recycle(
@@ -110,6 +116,8 @@ def recycle(
         raise typer.BadParameter(str(error)) from error
     sources = (a, b) if order == "AB" else (b, a)
     lower, upper = (open_network(source, device="cpu") for source in sources)
+    for each in (lower, upper):
+        check_flat(each, why=_IN_TWO_STEPS)
     check_blendable(lower, upper)
     check_levels(lower, [at], option="--at")
     note_unrelated(lower, upper)

@@ -26,6 +26,7 @@ from ganedit.cli.photos import Photo, batch_size, list_photos, read_batches
 from ganedit.cli.project import warn_if_far
 from ganedit.cli.sources import is_file, is_folder, open_label, open_network
 from ganedit.cli.starts import open_start
+from ganedit.cli.viewpoints import check_flat
 from ganedit.errors import GaneditError
 
 if TYPE_CHECKING:
@@ -171,6 +172,8 @@ def _run(arguments: Mapping[str, Any], *, kind: str, command: str) -> None:
     device = arguments["device"]
     base = heads.model if heads else open_network(arguments["network"] or "clay", device=device)
     style = open_network(arguments["style"], device=device)
+    if photos:
+        check_flat(base, why="photos need a camera; use 'ganedit project', then toonify the latents")
     at = _levels(base, style, wanted, kind)
     if heads is None:
         job = _project(base, photos, folder, arguments, kind)

@@ -13,10 +13,17 @@ from ganedit.cli.options import (
     SeedOption,
     finite,
 )
+from ganedit.cli.viewpoints import check_flat
 from ganedit.errors import GaneditError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from ganedit.checkpoints import Network
+
+_NO_CAMERA = (
+    "an encoder would have to find cameras, too, which none here does; use 'ganedit project'"
+)
 
 
 def _weight(meaning: str) -> Any:
@@ -150,13 +157,16 @@ def train_encoder(
     Example: ganedit train-encoder --data clay.zip --network clay --out encoder.safetensors --kimg 1
     """
     options = dict(locals())
+    from ganedit.cli.sources import open_network
     from ganedit.training.encoder import train_encoder as run
     from ganedit.training.encoder_config import EncoderTrainingConfig
 
+    model = open_network(network, device=device)
+    check_flat(model, why=_NO_CAMERA)
     renamed = {"lr": "learning_rate", "discriminator_lr": "discriminator_learning_rate"}
     fields = {renamed.get(name, name): value for name, value in options.items()}
     del fields["overwrite"], fields["loss"]
-    fields["perceptual"] = _perceptual(network, device) if loss == "auto" else loss
+    fields["perceptual"] = _perceptual(model) if loss == "auto" else loss
     config = EncoderTrainingConfig(**fields)
     try:
         config.validate()
@@ -171,11 +181,10 @@ def train_encoder(
     console.emit_paths([out])
 
 
-def _perceptual(network: str, device: str) -> str:
-    from ganedit.cli.sources import open_network
+def _perceptual(network: "Network") -> str:
     from ganedit.inversion import default_perceptual
 
-    return default_perceptual(open_network(network, device=device))
+    return default_perceptual(network)
 
 
 def _psnr(images: "Tensor", targets: "Tensor") -> dict[str, float]:

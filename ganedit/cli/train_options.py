@@ -75,3 +75,72 @@ StructureOption = Annotated[
 StructureWeightOption = Annotated[
     float, typer.Option(min=0, max=1e6, help="Weight of the structure loss.")
 ]
+
+FamilyOption = Annotated[
+    Literal["stylegan2", "triplane"],
+    typer.Option(
+        help="Pictures, or volumes that are seen from cameras (EG3D), of data with camera labels;"
+        " the options below --family are for the latter."
+    ),
+]
+PlaneResolutionOption = Annotated[
+    int | None,
+    typer.Option(min=8, max=4096, help="Side of the planes; by default the pictures', up to 256."),
+]
+PlaneChannelsOption = Annotated[
+    int, typer.Option(min=3, max=1024, help="Channels of each of the three planes.")
+]
+BoxOption = Annotated[
+    float, typer.Option(min=0.001, max=1e6, help="Side of the box of the planes, world units.")
+]
+DecoderOption = Annotated[
+    int, typer.Option(min=1, max=4096, help="Width of the decoder's hidden layer.")
+]
+NeuralResolutionOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=4096,
+        help="Rays along a side: all, a half or a quarter of the pixels; by default a half, from"
+        " 512 pixels on a quarter.",
+    ),
+]
+NeuralStartOption = Annotated[
+    int | None, typer.Option(min=1, max=4096, help="Rays along a side at the beginning.")
+]
+NeuralKimgOption = Annotated[
+    float, typer.Option(min=0, help="kimg in which these grow to --neural-resolution.")
+]
+RayStartOption = Annotated[
+    float, typer.Option(min=0, max=1e6, help="Depth of a ray's first sample, world units.")
+]
+RayEndOption = Annotated[float, typer.Option(min=0, max=1e6, help="Depth of its last sample.")]
+CoarseOption = Annotated[
+    int, typer.Option(min=4, max=1024, help="Samples of a ray in the first pass.")
+]
+FineOption = Annotated[
+    int, typer.Option(min=0, max=1024, help="Samples in the second pass, where the first saw most.")
+]
+WhiteBackOption = Annotated[
+    bool, typer.Option("--white-back", help="What no sample stops is white, not black.")
+]
+SwapOption = Annotated[
+    float,
+    typer.Option(
+        min=0, max=1, help="How often the mapping network is told another camera, at last."
+    ),
+]
+SwapKimgOption = Annotated[float, typer.Option(min=0, help="kimg in which that falls from always.")]
+DensityWeightOption = Annotated[
+    float, typer.Option(min=0, max=1e6, help="Weight of the density penalty; 0 is off.")
+]
+DensityIntervalOption = Annotated[
+    int, typer.Option(min=1, max=1048576, help="Steps from one density penalty to the next.")
+]
+DensityDistanceOption = Annotated[
+    float, typer.Option(min=0, max=1e6, help="How far it looks, world units.")
+]
+BlurSigmaOption = Annotated[
+    float, typer.Option(min=0, max=1e3, help="Blur of all pictures at the beginning, pixels.")
+]
+BlurKimgOption = Annotated[float, typer.Option(min=0, help="kimg in which it fades.")]

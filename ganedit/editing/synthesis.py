@@ -105,13 +105,7 @@ def synthesize(
         GaneditError: The latent belongs to another generator, or to a tuned one and this is not,
             its noise maps do not fit, or the generator cannot move its pictures.
     """
-    first = latent.rows(0, 1)
-    check_fits(network, first)
-    if first.tuning is not None and "tuning" not in network.metadata:
-        raise GaneditError(
-            f"{row_name(first)}: its generator was tuned; apply_tuning(network, "
-            f"load_tuning(...)) of {first.tuning}, which lies beside its file, returns that one"
-        )
+    check_drawable(network, latent.rows(0, 1))
     generator = network.generator
     render = generator.synthesize
     if transform is not None:
@@ -126,16 +120,41 @@ def synthesize(
     for start in range(0, len(latent), step):
         end = min(start + step, len(latent))
         part = latent.rows(start, end)
-        maps: Noise = noise if part.noise is None else [m.to(device) for m in part.noise]
+        maps, offsets = maps_and_offsets(part, noise, device)
         with torch.no_grad():
-            images = render(part.ws.to(device), noise=maps, offsets=_on(part.offsets, device))
+            images = render(part.ws.to(device), noise=maps, offsets=offsets)
         yield from images.float().cpu().split(1)
         if on_step:
             on_step(end, len(latent), {})
 
 
-def _on(tensors: Sequence[Tensor] | None, device: torch.device) -> list[Tensor] | None:
-    return None if tensors is None else [tensor.to(device) for tensor in tensors]
+def maps_and_offsets(
+    latent: Latent, noise: NoiseMode, device: torch.device
+) -> tuple[Noise, list[Tensor] | None]:
+    """Return what a latent is drawn with besides its ws: its noise maps, and offsets of styles.
+
+    Args:
+        latent: N rows.
+        noise: For a latent without maps.
+        device: Where the generator is.
+    """
+    maps: Noise = noise if latent.noise is None else [m.to(device) for m in latent.noise]
+    offsets = None if latent.offsets is None else [x.to(device) for x in latent.offsets]
+    return maps, offsets
+
+
+def check_drawable(network: Network, latent: Latent) -> None:
+    """Check that a network is the one that draws a latent, tuned as the latent's was.
+
+    Raises:
+        GaneditError: See `check_fits`; or the latent's generator was tuned, and this one is not.
+    """
+    check_fits(network, latent)
+    if latent.tuning is not None and "tuning" not in network.metadata:
+        raise GaneditError(
+            f"{row_name(latent)}: its generator was tuned; apply_tuning(network, "
+            f"load_tuning(...)) of {latent.tuning}, which lies beside its file, returns that one"
+        )
 
 
 def check_fits(network: Network, latent: Latent, *, name: str | None = None) -> None:

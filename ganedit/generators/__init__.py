@@ -7,6 +7,7 @@ from ganedit.generators.stylegan2 import (
     StyleGAN2Generator,
 )
 from ganedit.generators.stylegan3 import StyleGAN3Generator, image_transform
+from ganedit.generators.triplane import TriPlaneGenerator, Views
 
 __all__ = [
     "Architecture",
@@ -15,6 +16,8 @@ __all__ = [
     "StyleGAN2Discriminator",
     "StyleGAN2Generator",
     "StyleGAN3Generator",
+    "TriPlaneGenerator",
+    "Views",
     "image_transform",
     "seeded_noise",
 ]

@@ -397,10 +397,15 @@ class SynthesisBlock(nn.Module):
         use_noise: bool,
         activation: Activation,
         conv_clamp: float | None,
+        up: int = 2,
     ) -> None:
-        """Build the block; ``in_channels`` 0 makes the first one, which starts from a constant."""
+        """Build the block; ``in_channels`` 0 makes the first one, which starts from a constant.
+
+        ``up`` 1 keeps the resolution of what it is given.
+        """
         super().__init__()
         self.resolution = resolution
+        self.up = up
         self.register_buffer("resample_filter", _filter(resample_filter))
         settings: dict[str, Any] = {
             "w_dim": w_dim,
@@ -409,7 +414,7 @@ class SynthesisBlock(nn.Module):
             "activation": activation,
             "conv_clamp": conv_clamp,
         }
-        resampling: dict[str, Any] = {"up": 2, "resample_filter": resample_filter}
+        resampling: dict[str, Any] = {"up": up, "resample_filter": resample_filter}
         self.const: nn.Parameter | None = None
         self.conv0: SynthesisLayer | None = None
         self.torgb: ToRGB | None = None
@@ -476,7 +481,7 @@ class SynthesisBlock(nn.Module):
             x = self.conv1(x, ws[:, 1], noise=noise[1], offset=conv1, gain=gain)
             if shortcut is not None:
                 x = x + shortcut
-        if image is not None:
+        if image is not None and self.up == 2:
             image = upsample2d(image, self.resample_filter)
         if self.torgb is not None:
             rgb = _wide(self.torgb(x, ws[:, self.num_conv], offset=torgb))

@@ -75,6 +75,27 @@ class TrainingConfig:
             step; None is none.
         keep_reader: File of the feature network that reads them off both; None is the embedded one,
             which reads clay heads.
+        family: ``stylegan2``, or ``triplane``: a volume, from data with cameras (EG3D).
+        plane_resolution: Side of the planes; auto is that of the pictures, at most 256.
+        plane_channels: Channels of each plane.
+        box_size: Side of the box that they span, in world units.
+        decoder_features: Width of the decoder's hidden layer.
+        neural_resolution: Rays along a side of a picture; auto is a half of the pictures' side, and
+            a quarter from 512 pixels on. A half or a quarter of the side, or the side.
+        neural_start: Where that begins; None is no schedule.
+        neural_kimg: kimg in which it grows to ``neural_resolution``.
+        ray_start: Depth of the first sample of a ray, in world units.
+        ray_end: Depth of the last one.
+        coarse_samples: Samples of a ray in the first pass.
+        fine_samples: In the second.
+        white_back: Whether what no sample stopped is white.
+        swap_probability: How often the mapping network is told another camera, at last.
+        swap_kimg: kimg in which that falls from always.
+        density_weight: Weight of the density penalty; 0 turns it off.
+        density_interval: Steps from one to the next.
+        density_distance: Standard deviation of the ways that it looks along, in world units.
+        blur_sigma: Blur of the pictures that the discriminator sees at the beginning, in pixels.
+        blur_kimg: kimg in which it fades.
         init: Network to start the weights from (transfer learning): an embedded name, a file, an
             address.
         dtype: Inside the networks; ``auto`` measures which of the two this machine runs faster.
@@ -127,6 +148,26 @@ class TrainingConfig:
     keep_weight: float = 10.0
     keep_latents: Path | None = None
     keep_reader: Path | None = None
+    family: Literal["stylegan2", "triplane"] = "stylegan2"
+    plane_resolution: int | None = None
+    plane_channels: int = 32
+    box_size: float = 1.0
+    decoder_features: int = 64
+    neural_resolution: int | None = None
+    neural_start: int | None = None
+    neural_kimg: float = 1000.0
+    ray_start: float = 2.25
+    ray_end: float = 3.3
+    coarse_samples: int = 48
+    fine_samples: int = 48
+    white_back: bool = False
+    swap_probability: float = 0.5
+    swap_kimg: float = 1000.0
+    density_weight: float = 0.25
+    density_interval: int = 4
+    density_distance: float = 0.004
+    blur_sigma: float = 0.0
+    blur_kimg: float = 200.0
     init: Path | str | None = None
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
@@ -138,6 +179,7 @@ class TrainingConfig:
 
     def resolved(self, resolution: int) -> "TrainingConfig":
         """Return a copy with every automatic number filled in for images of ``resolution``."""
+        volume = self.family == "triplane"
         return dataclasses.replace(
             self,
             mbstd_group=_or(self.mbstd_group, _largest_group(self.batch)),
@@ -145,7 +187,11 @@ class TrainingConfig:
             r1_gamma=_or(self.r1_gamma, 0.0002 * resolution**2 / self.batch),
             ema_kimg=_or(self.ema_kimg, self.batch * 10 / 32),
             ada_kimg=_or(self.ada_kimg, 500.0 if self.init is None else 100.0),
-            pl_weight=0.0 if self.freeze_g else self.pl_weight,
+            pl_weight=0.0 if self.freeze_g or volume else self.pl_weight,
+            plane_resolution=_or(self.plane_resolution, min(resolution, 256)),
+            neural_resolution=_or(
+                self.neural_resolution, resolution // (4 if resolution >= 512 else 2)
+            ),
         )
 
     def validate(self) -> None:
@@ -172,6 +218,28 @@ class TrainingConfig:
                 " one of them"
             )
         self._check_keeping()
+        self._check_family()
+
+    def _check_family(self) -> None:
+        if self.family not in ("stylegan2", "triplane"):
+            raise GaneditError(f"--family must be stylegan2 or triplane, got {self.family!r:.40}")
+        if self.family == "stylegan2":
+            changed = [name for name in OF_TRIPLANES if getattr(self, name) != _DEFAULTS[name]]
+            if changed:
+                raise GaneditError(f"{flag(changed[0])} is for --family triplane; add that")
+            return
+        if self.augment != "off":
+            raise GaneditError(
+                "--augment moves pictures away from what their cameras say; add --augment off for"
+                " --family triplane"
+            )
+        keeping = [name for name in self.keeping if name not in ("--freeze-d", "--train-d-blocks")]
+        if keeping:
+            raise GaneditError(f"{keeping[0]} is not for --family triplane; leave it out")
+        if not self.ray_start < self.ray_end:
+            raise GaneditError(
+                f"--ray-end must be more than --ray-start {self.ray_start:g}, got {self.ray_end:g}"
+            )
 
     def _check_keeping(self) -> None:
         for name in () if self.keep_factors is None else self.keep_factors.split(","):
@@ -228,6 +296,14 @@ _ONLY_WITH = {
     "keep_reader": "keep_factors",
 }
 
+OF_TRIPLANES = (
+    *("plane_resolution", "plane_channels", "box_size", "decoder_features", "neural_resolution"),
+    *("neural_start", "neural_kimg", "ray_start", "ray_end", "coarse_samples", "fine_samples"),
+    *("white_back", "swap_probability", "swap_kimg", "density_weight", "density_interval"),
+    *("density_distance", "blur_sigma", "blur_kimg"),
+)
+"""Fields that only tri-plane trainings have."""
+
 # Smallest and largest value of each number, both allowed.
 RANGES: tuple[tuple[str, float, float], ...] = (
     ("kimg", 0, math.inf),
@@ -263,6 +339,24 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("structure_loss", 0, 100),
     ("structure_weight", 0, 1e6),
     ("keep_weight", 0, 1e6),
+    ("plane_resolution", 8, 1 << 12),
+    ("plane_channels", 3, 1024),
+    ("box_size", 1e-3, 1e6),
+    ("decoder_features", 1, 4096),
+    ("neural_resolution", 1, 1 << 12),
+    ("neural_start", 1, 1 << 12),
+    ("neural_kimg", 0, math.inf),
+    ("ray_start", 0, 1e6),
+    ("ray_end", 0, 1e6),
+    ("coarse_samples", 4, 1024),
+    ("fine_samples", 0, 1024),
+    ("swap_probability", 0, 1),
+    ("swap_kimg", 0, math.inf),
+    ("density_weight", 0, 1e6),
+    ("density_interval", 1, 1 << 20),
+    ("density_distance", 0, 1e6),
+    ("blur_sigma", 0, 1e3),
+    ("blur_kimg", 0, math.inf),
     ("threads", 1, 1024),
     ("tick_kimg", 1e-3, math.inf),
     ("snapshot_ticks", 1, 1 << 20),

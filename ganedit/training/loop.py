@@ -20,7 +20,7 @@ from ganedit.checkpoints import open_checkpoint
 from ganedit.checkpoints.sources import is_here, locate
 from ganedit.data.dataset import ImageDataset
 from ganedit.errors import GaneditError
-from ganedit.generators import Generator, StyleGAN2Generator
+from ganedit.generators import Generator, StyleGAN2Generator, TriPlaneGenerator
 from ganedit.losses.adversarial import (
     discriminator_logistic_loss,
     generator_logistic_loss,
@@ -29,6 +29,7 @@ from ganedit.losses.adversarial import (
 )
 from ganedit.progress import OnStep
 from ganedit.runtime import resolve_device
+from ganedit.three_d.cameras import mirror_camera
 from ganedit.training.augment import augment
 from ganedit.training.config import TrainingConfig
 from ganedit.training.snapshots import (
@@ -52,8 +53,16 @@ from ganedit.training.state import (
     restore_state,
 )
 from ganedit.training.transfer import attribute_loss, structure_loss
+from ganedit.training.triplane import (
+    check_cameras,
+    density_penalty,
+    fake_pictures,
+    real_pictures,
+    told_cameras,
+)
 
 Evaluate = Callable[[Generator], dict[str, float]]
+Trained = StyleGAN2Generator | TriPlaneGenerator
 Autocast = Callable[[], AbstractContextManager[Any]]
 
 
@@ -84,7 +93,7 @@ def train(  # noqa: C901, PLR0915  # the loop reads best in one piece, in titled
     on_tick: Callable[[dict[str, Any]], None] | None = None,
     evaluate: Evaluate | None = None,
 ) -> TrainingResult:
-    """Train a StyleGAN2 and leave snapshots, sample grids and statistics in ``config.out``.
+    """Train a generator and leave snapshots, sample grids and statistics in ``config.out``.
 
     A training that the folder already holds continues if its options are the same. SIGINT and
     SIGTERM finish the current step, save everything and return.
@@ -108,7 +117,7 @@ def train(  # noqa: C901, PLR0915  # the loop reads best in one piece, in titled
     content = None if found is None else read_state(found)
     config = _checked_against(_with_start(config, content), dataset)
     device = resolve_device(config.device)
-    labels = dataset.labels if config.conditional else None
+    labels = _labels(config, dataset)
     claim_folder(config.out)
     config = _decided(config, found, content)
     with _isolated(device, config), interruptible() as interrupted:
@@ -116,7 +125,7 @@ def train(  # noqa: C901, PLR0915  # the loop reads best in one piece, in titled
         state = initial_state(
             config,
             resolution=dataset.resolution,
-            c_dim=0 if labels is None else labels.shape[1],
+            labels=labels,
             device=device,
         )
         if found is not None and content is not None:
@@ -149,6 +158,8 @@ def train(  # noqa: C901, PLR0915  # the loop reads best in one piece, in titled
             mirror = torch.rand(config.batch) < 0.5 if config.mirror else None
             reals = dataset.batch(chosen, mirror).to(device)
             c = None if labels is None else labels[chosen].to(device)
+            if mirror is not None and c is not None and config.family == "triplane":
+                c = torch.where(mirror[:, None].to(device), mirror_camera(c), c)
 
             # One step of both networks, and at intervals their regularisers.
             values = _adversarial_step(config, state, reals, c, autocast)
@@ -156,6 +167,8 @@ def train(  # noqa: C901, PLR0915  # the loop reads best in one piece, in titled
                 values |= _r1_step(config, state, reals, c, autocast)
             if config.pl_weight > 0 and state.step % config.pl_interval == 0:
                 values |= _path_length_step(config, state, c, autocast)
+            if config.family == "triplane" and state.step % config.density_interval == 0:
+                values |= _density_step(config, state, c, autocast)
             state.step += 1
             state.images += config.batch
             _update_average(config, state)
@@ -223,12 +236,12 @@ def plan(config: TrainingConfig, *, resume: Path | None = None) -> dict[str, Any
     found = _state_path(config, resume)
     content = None if found is None else read_state(found)
     config = _checked_against(_with_start(config, content), dataset)
-    labels = dataset.labels if config.conditional else None
+    labels = _labels(config, dataset)
     with torch.random.fork_rng(devices=[]):
         state = initial_state(
             config,
             resolution=dataset.resolution,
-            c_dim=0 if labels is None else labels.shape[1],
+            labels=labels,
             device=torch.device("cpu"),
         )
     return {
@@ -264,8 +277,12 @@ def _adversarial_step(
     with autocast():
         drawn = _draw(config, state.generator, len(reals), reals.device)
         # What the mapping network gives on average moves only if that network does.
-        ws = _latents(config, state, drawn, c, update_w_avg=config.freeze_g == 0)
-        fakes = state.generator.synthesis(ws, noise="random")
+        told = (
+            c if c is None or config.family != "triplane" else told_cameras(config, c, state.images)
+        )
+        ws = _latents(config, state, drawn, told, update_w_avg=config.freeze_g == 0)
+        fakes = _fakes(config, state, ws, c)
+        reals = _reals(config, state, reals)
 
     # Discriminator.
     with autocast():
@@ -309,6 +326,7 @@ def _kept(
         with torch.no_grad():
             source_ws = _mapped(state.source, drawn, c)
         if config.structure_loss:
+            assert isinstance(state.generator, StyleGAN2Generator)
             blocks = config.structure_loss
             loss = structure_loss(state.generator, state.source, ws, source_ws, blocks=blocks)
             kept["loss_structure"] = config.structure_weight, loss
@@ -316,7 +334,7 @@ def _kept(
             return kept
         if state.kept.ws is not None:
             rows = state.kept.ws[torch.randint(len(state.kept.ws), [len(fakes)])]
-            fakes = torch.cat([fakes, state.generator.synthesis(rows, noise="random")])
+            fakes = torch.cat([fakes, state.generator.synthesize(rows, noise="random")])
             source_ws = torch.cat([source_ws, rows])
         with torch.no_grad():
             before = state.source.synthesis(source_ws)
@@ -334,7 +352,7 @@ def _r1_step(
 ) -> dict[str, Tensor]:
     """Regularise the discriminator (StyleGAN2, section 4.1: lazily)."""
     assert config.r1_gamma is not None
-    reals = reals.detach().requires_grad_()
+    reals = _reals(config, state, reals).detach().requires_grad_()
     with autocast():
         logits = state.discriminator(augment(reals, state.augment_p), c)
     penalty = r1_penalty(logits, reals)
@@ -354,7 +372,7 @@ def _path_length_step(
         ws = _latents(config, state, drawn, None if c is None else c[:count])
         if not ws.requires_grad:  # all of them come from the starting network
             ws.requires_grad_()
-        images = state.generator.synthesis(ws, noise="random")
+        images = state.generator.synthesize(ws, noise="random")
     lengths = path_lengths(images, ws, torch.randn_like(images))
     mean = state.pl_mean.lerp(lengths.mean(), config.pl_decay)
     state.pl_mean.copy_(mean.detach())
@@ -362,6 +380,43 @@ def _path_length_step(
     (penalty * (config.pl_weight * config.pl_interval)).backward()
     _descend(state.generator_optimizer, list(state.generator.parameters()))
     return {"path_length": lengths.detach().mean(), "path_penalty": penalty.detach()}
+
+
+def _density_step(
+    config: TrainingConfig, state: TrainingState, c: Tensor | None, autocast: Autocast
+) -> dict[str, Tensor]:
+    """Smooth the volume."""
+    assert isinstance(state.generator, TriPlaneGenerator)
+    assert c is not None
+    if not config.density_weight:
+        return {}
+    with autocast():
+        drawn = _draw(config, state.generator, len(c), c.device)
+        ws = _latents(config, state, drawn, _told(config, state, c))
+        penalty = density_penalty(config, state.generator, ws)
+    (penalty * (config.density_weight * config.density_interval)).backward()
+    _descend(state.generator_optimizer, list(state.generator.parameters()))
+    return {"density_penalty": penalty.detach()}
+
+
+def _told(config: TrainingConfig, state: TrainingState, c: Tensor | None) -> Tensor | None:
+    """Return what the mapping network is told of the pictures."""
+    if c is None or config.family != "triplane":
+        return c
+    return told_cameras(config, c, state.images)
+
+
+def _fakes(config: TrainingConfig, state: TrainingState, ws: Tensor, c: Tensor | None) -> Tensor:
+    """Return what the generator shows the discriminator."""
+    if not isinstance(state.generator, TriPlaneGenerator):
+        return state.generator.synthesis(ws, noise="random")
+    assert c is not None
+    return fake_pictures(config, state.generator, ws, c, state.images)
+
+
+def _reals(config: TrainingConfig, state: TrainingState, reals: Tensor) -> Tensor:
+    """Return what the discriminator sees of pictures of the data, in the same layout."""
+    return real_pictures(config, reals, state.images) if config.family == "triplane" else reals
 
 
 @dataclass(frozen=True, eq=False)
@@ -377,9 +432,7 @@ class _Draw:
     cutoff: Tensor | None
 
 
-def _draw(
-    config: TrainingConfig, generator: StyleGAN2Generator, count: int, device: torch.device
-) -> _Draw:
+def _draw(config: TrainingConfig, generator: Trained, count: int, device: torch.device) -> _Draw:
     z = torch.randn(2 * count, generator.z_dim, device=device)
     if config.style_mixing == 0:
         return _Draw(z[:count], None)
@@ -389,15 +442,21 @@ def _draw(
 
 
 def _mapped(
-    generator: StyleGAN2Generator, drawn: _Draw, c: Tensor | None, *, update_w_avg: bool = False
+    generator: Trained, drawn: _Draw, c: Tensor | None, *, update_w_avg: bool = False
 ) -> Tensor:
     """Return a generator's latents, [N, num_ws, w_dim]."""
     if drawn.cutoff is None:
-        return generator.mapping(drawn.z, c, update_w_avg=update_w_avg)
+        return _map(generator, drawn.z, c, update_w_avg)
     both = None if c is None else c.repeat(2, 1)
-    first, second = generator.mapping(drawn.z, both, update_w_avg=update_w_avg).chunk(2)
+    first, second = _map(generator, drawn.z, both, update_w_avg).chunk(2)
     layer = torch.arange(generator.num_ws, device=drawn.z.device)[:, None]
     return torch.where(layer < drawn.cutoff, first, second)
+
+
+def _map(generator: Trained, z: Tensor, c: Tensor | None, update_w_avg: bool) -> Tensor:
+    if isinstance(generator, TriPlaneGenerator):
+        return generator.map(z, camera=c, update_w_avg=update_w_avg)
+    return generator.mapping(z, c, update_w_avg=update_w_avg)
 
 
 def _latents(
@@ -545,9 +604,13 @@ def _checked_against(config: TrainingConfig, dataset: ImageDataset) -> TrainingC
             f"{config.data}: pictures are {side}x{side}; training needs a power of two from 8; "
             "`ganedit dataset folder --resolution` resizes"
         )
+    if config.family == "triplane":
+        check_cameras(config, dataset.labels)
+        config = dataclasses.replace(config, conditional=True)
     if config.conditional and dataset.labels is None:
         raise GaneditError(f"{config.data}: has no labels; train without --cond")
-    if config.conditional and config.mirror and dataset.label_kind == "cameras":
+    cameras = dataset.label_kind == "cameras" and config.family != "triplane"
+    if config.conditional and config.mirror and cameras:
         raise GaneditError("--mirror would contradict camera labels; drop --mirror or --cond")
     if config.init is not None:
         # The networks come with their sizes; the options say what is trained.
@@ -556,6 +619,11 @@ def _checked_against(config: TrainingConfig, dataset: ImageDataset) -> TrainingC
         known = {name: origin[name] for name in sizes if name in origin}
         config = dataclasses.replace(config, **known)
     return config.resolved(side)
+
+
+def _labels(config: TrainingConfig, dataset: ImageDataset) -> Tensor | None:
+    """Return the labels that the networks are told: classes or cameras."""
+    return dataset.labels if config.conditional else None
 
 
 def _state_path(config: TrainingConfig, resume: Path | None) -> Path | None:

@@ -15,11 +15,11 @@ from ganedit.checkpoints import open_checkpoint, save_network
 from ganedit.checkpoints.sources import locate
 from ganedit.data.dataset import ImageDataset
 from ganedit.errors import GaneditError
-from ganedit.generators import StyleGAN2Generator
+from ganedit.generators import StyleGAN2Generator, TriPlaneGenerator
 from ganedit.io.files import make_folder, sweep_partials, write_bytes
 from ganedit.io.images import image_grid, write_image
 from ganedit.runtime import seeded_normal
-from ganedit.training.config import TrainingConfig
+from ganedit.training.config import OF_TRIPLANES, TrainingConfig
 from ganedit.training.state import STATE_FILE, TrainingState, save_state
 
 OPTIONS_FILE = "training_options.json"
@@ -136,12 +136,14 @@ def read_origin(
     """
     local = {"data", "out", "init", "threads", "device", "max_minutes"}
     local |= {"keep_reader", "keep_latents"}
+    local |= set() if config.family == "triplane" else set(OF_TRIPLANES)
     options = {name: value for name, value in config.to_json().items() if name not in local}
     origin: Mapping[str, Any] = {}
     if config.init is not None:
         origin = open_checkpoint(locate(str(config.init))).contents.provenance
     # A tuned blend remembers what it was blended from; only the first tuning is its recycling.
     recycled = origin.get("command") == RECYCLE and "images" not in origin
+    volume = config.family == "triplane"
     perceptual = "clay" if dataset.has_factors else origin.get("perceptual")
     return {
         "made_by": f"ganedit {version('ganedit')}, torch {torch.__version__}",
@@ -153,7 +155,7 @@ def read_origin(
         **({"adapted_from": list(adapted_from)} if adapted_from else {}),
         **{name: origin[name] for name in _OF_A_BLEND if name in origin},
         **({"perceptual": perceptual} if perceptual else {}),
-        **({"labels": dataset.label_kind} if config.conditional else {}),
+        **({"labels": dataset.label_kind} if config.conditional and not volume else {}),
     }
 
 
@@ -167,9 +169,14 @@ def peak_memory_gib() -> float:
 
 @torch.no_grad()
 def _samples(
-    config: TrainingConfig, generator: StyleGAN2Generator, dataset: ImageDataset
+    config: TrainingConfig,
+    generator: StyleGAN2Generator | TriPlaneGenerator,
+    dataset: ImageDataset,
 ) -> Tensor:
-    """Return pictures of the seeds 0, 1, ..., [N, 3, R, R] on the CPU."""
+    """Return pictures of the seeds 0, 1, ..., [N, 3, R, R] on the CPU.
+
+    A volume is seen from a camera of the data.
+    """
     device = generator.w_avg.device
     seeds = range(config.grid_columns * config.grid_rows)
     rows = []
@@ -177,8 +184,11 @@ def _samples(
         part = seeds[start : start + config.batch]
         z = seeded_normal(part, [generator.z_dim], device=device)
         c = None
-        if generator.c_dim:
+        if config.conditional:
             assert dataset.labels is not None
             c = dataset.labels[[seed % len(dataset) for seed in part]].to(device)
-        rows.append(generator.synthesize(generator.map(z, c)).cpu())
+        if isinstance(generator, TriPlaneGenerator):
+            rows.append(generator.synthesize(generator.map(z), camera=c).cpu())
+        else:
+            rows.append(generator.synthesize(generator.map(z, c)).cpu())
     return torch.cat(rows)

@@ -13,7 +13,12 @@ from ganedit.checkpoints import Network, load_discriminator, load_network, open_
 from ganedit.checkpoints.sources import home, locate
 from ganedit.errors import GaneditError
 from ganedit.features import load_clay_features
-from ganedit.generators import StyleGAN2Discriminator, StyleGAN2Generator
+from ganedit.generators import (
+    Generator,
+    StyleGAN2Discriminator,
+    StyleGAN2Generator,
+    TriPlaneGenerator,
+)
 from ganedit.io.latents import load_latent
 from ganedit.io.torch_files import load_tensors, open_pickled, save_tensors
 from ganedit.training.config import TrainingConfig
@@ -24,6 +29,7 @@ from ganedit.training.freeze import (
     train_top_blocks,
 )
 from ganedit.training.transfer import KeptFactors, kept_factors
+from ganedit.training.triplane import lift, lift_discriminator, new_triplane
 
 STATE_FILE = "training-state.pt"
 _FORMAT = "ganedit-training"
@@ -56,9 +62,9 @@ class TrainingState:
         adapted_from: Fingerprints of the starting network and of those before it.
     """
 
-    generator: StyleGAN2Generator
+    generator: StyleGAN2Generator | TriPlaneGenerator
     discriminator: StyleGAN2Discriminator
-    averaged: StyleGAN2Generator
+    averaged: StyleGAN2Generator | TriPlaneGenerator
     generator_optimizer: torch.optim.Optimizer
     discriminator_optimizer: torch.optim.Optimizer
     pl_mean: Tensor
@@ -75,7 +81,7 @@ class TrainingState:
 
 
 def initial_state(
-    config: TrainingConfig, *, resolution: int, c_dim: int, device: torch.device
+    config: TrainingConfig, *, resolution: int, labels: Tensor | None, device: torch.device
 ) -> TrainingState:
     """Build networks and optimisers, from a seed or from ``config.init``.
 
@@ -84,32 +90,36 @@ def initial_state(
     Args:
         config: Resolved options.
         resolution: Side of the pictures.
-        c_dim: Length of a label; 0 is unconditional.
+        labels: Of the data, [N, c_dim]; None is unconditional.
         device: Where everything lives.
 
     Raises:
         GaneditError: The initial network does not fit the data, or lacks what is to be kept of it.
     """
+    if config.init is None and config.keeping:
+        raise GaneditError(
+            f"{' and '.join(config.keeping)}: nothing to keep without a network to start from;"
+            " name it with --resume"
+        )
     adapted_from: tuple[str, ...] = ()
-    if config.init is None:
-        if config.keeping:
-            raise GaneditError(
-                f"{' and '.join(config.keeping)}: nothing to keep without a network to start from;"
-                " name it with --resume"
-            )
-        generator = _new_generator(config, resolution=resolution, c_dim=c_dim)
-        discriminator = _new_discriminator(config, generator)
+    network = None if config.init is None else load_network(str(config.init), device="cpu")
+    generator: StyleGAN2Generator | TriPlaneGenerator
+    if config.family == "triplane":
+        assert labels is not None  # checked
+        generator, discriminator = _triplane_pair(config, network, resolution, labels)
     else:
-        network = load_network(str(config.init), device="cpu")
-        generator = _checked_generator(network, resolution=resolution, c_dim=c_dim)
-        discriminator = _loaded_discriminator(config, generator)
+        generator, discriminator = _pair(config, network, resolution, labels)
+    if network is not None and type(network.generator) is type(generator):
         adapted_from = (network.fingerprint, *network.ancestors)
     generator.to(device).train()
     discriminator.to(device).train()
     averaged = copy.deepcopy(generator).eval().requires_grad_(False)
-    check_kept(generator, styles=config.freeze_style, structure=config.structure_loss)
+    if isinstance(generator, StyleGAN2Generator):
+        check_kept(generator, styles=config.freeze_style, structure=config.structure_loss)
+        generator_trainable = train_top_blocks(generator, config.freeze_g)
+    else:
+        generator_trainable = list(generator.requires_grad_().parameters())
     keeps = config.freeze_style or config.structure_loss or config.keep_factors is not None
-    generator_trainable = train_top_blocks(generator, config.freeze_g)
     if config.train_d_blocks:
         trainable = train_last_blocks(discriminator, config.train_d_blocks)
     else:
@@ -125,14 +135,69 @@ def initial_state(
         pl_mean=torch.zeros([], device=device),
         augment_p=0.0 if config.augment == "off" else config.augment_p,
         trainable=trainable,
-        source=copy.deepcopy(averaged) if keeps else None,
+        source=_frozen_copy(averaged) if keeps else None,
         kept=_kept_factors(config, averaged, adapted_from),
         adapted_from=adapted_from,
     )
 
 
+def _frozen_copy(generator: StyleGAN2Generator | TriPlaneGenerator) -> StyleGAN2Generator:
+    assert isinstance(generator, StyleGAN2Generator)  # of the other family nothing is kept
+    return copy.deepcopy(generator)
+
+
+def _pair(
+    config: TrainingConfig, network: Network | None, resolution: int, labels: Tensor | None
+) -> tuple[StyleGAN2Generator, StyleGAN2Discriminator]:
+    """Return generator and discriminator of a training of pictures."""
+    c_dim = 0 if labels is None else labels.shape[1]
+    if network is None:
+        generator = _new_generator(config, resolution=resolution, c_dim=c_dim)
+        return generator, _new_discriminator(config, generator, c_dim=c_dim, channels=3)
+    generator = _checked_generator(network, resolution=resolution, c_dim=c_dim)
+    return generator, _loaded_discriminator(config, network)
+
+
+def _triplane_pair(
+    config: TrainingConfig, network: Network | None, resolution: int, cameras: Tensor
+) -> tuple[TriPlaneGenerator, StyleGAN2Discriminator]:
+    """Return generator and discriminator of a training of volumes.
+
+    They start from those of a tri-plane network, or from what they share with a StyleGAN2's.
+
+    Raises:
+        GaneditError: The network to start from does not fit.
+    """
+    if network is not None and isinstance(network.generator, TriPlaneGenerator):
+        generator = network.generator
+        if generator.img_resolution != resolution:
+            raise GaneditError(
+                f"{network.source}: makes {generator.img_resolution}-pixel pictures; the data has"
+                f" {resolution}"
+            )
+        return generator, _loaded_discriminator(config, network)
+    generator = new_triplane(config, resolution=resolution, cameras=cameras)
+    channels = 2 * generator.img_channels
+    c_dim = generator.camera_dim
+    discriminator = _new_discriminator(config, generator, c_dim=c_dim, channels=channels)
+    if network is not None:
+        flat = network.generator
+        if not isinstance(flat, StyleGAN2Generator):
+            raise GaneditError(
+                f"{network.source}: a tri-plane training can start from a StyleGAN2 or a tri-plane"
+                " network, this is neither"
+            )
+        source = str(config.init)
+        lift(generator, flat)
+        if has_discriminator(source):
+            lift_discriminator(discriminator, load_discriminator(source))
+    return generator, discriminator
+
+
 def _kept_factors(
-    config: TrainingConfig, source: StyleGAN2Generator, marks: Sequence[str]
+    config: TrainingConfig,
+    source: StyleGAN2Generator | TriPlaneGenerator,
+    marks: Sequence[str],
 ) -> KeptFactors | None:
     """Return the factors to keep; None for none.
 
@@ -141,6 +206,7 @@ def _kept_factors(
     """
     if config.keep_factors is None:
         return None
+    assert isinstance(source, StyleGAN2Generator)  # of the other family it is refused
     if source.c_dim:
         raise GaneditError(
             "--keep-factors: the network to start from takes labels, and factors are compared"
@@ -254,12 +320,22 @@ def _new_generator(config: TrainingConfig, *, resolution: int, c_dim: int) -> St
 
 
 def _new_discriminator(
-    config: TrainingConfig, generator: StyleGAN2Generator
+    config: TrainingConfig, generator: Generator, *, c_dim: int, channels: int
 ) -> StyleGAN2Discriminator:
-    """Build an untrained discriminator, as wide as the generator."""
-    sizes = ("c_dim", "img_resolution", "img_channels", "channel_base", "channel_max", "channels")
+    """Build an untrained discriminator, as wide as the generator.
+
+    Args:
+        config: Resolved options.
+        generator: Its opponent.
+        c_dim: Length of what it is told of a picture.
+        channels: Of what it sees.
+    """
+    sizes = ("img_resolution", "channel_base", "channel_max")
     return StyleGAN2Discriminator(
         **{name: generator.config[name] for name in sizes},
+        c_dim=c_dim,
+        img_channels=channels,
+        channels=generator.config.get("channels"),
         conv_clamp=generator.config["conv_clamp"],
         mbstd_group_size=config.mbstd_group,
     )
@@ -282,11 +358,12 @@ def _checked_generator(network: Network, *, resolution: int, c_dim: int) -> Styl
     return generator
 
 
-def _loaded_discriminator(
-    config: TrainingConfig, generator: StyleGAN2Generator
-) -> StyleGAN2Discriminator:
+def _loaded_discriminator(config: TrainingConfig, network: Network) -> StyleGAN2Discriminator:
     """Return the discriminator of the network to start from, or a new one if it has none."""
-    source = str(config.init)
+    source, generator = str(config.init), network.generator
+    c_dim, channels = generator.c_dim, generator.img_channels
+    if isinstance(generator, TriPlaneGenerator):
+        c_dim, channels = generator.camera_dim, 2 * channels
     if not has_discriminator(source):
         if config.freeze_d or config.train_d_blocks:
             option = "--freeze-d" if config.freeze_d else "--train-d-blocks"
@@ -294,12 +371,12 @@ def _loaded_discriminator(
                 f"{source}: has no discriminator, so a new one is trained, and nothing of that"
                 f" can stay as it is; leave out {option}, or start from a training snapshot"
             )
-        return _new_discriminator(config, generator)
+        return _new_discriminator(config, generator, c_dim=c_dim, channels=channels)
     discriminator = load_discriminator(source)
     if not isinstance(discriminator, StyleGAN2Discriminator):
         raise GaneditError(f"{source}: its discriminator is none of StyleGAN2")
-    shapes = [(net.img_resolution, net.c_dim) for net in (generator, discriminator)]
-    if shapes[0] != shapes[1] or discriminator.img_channels != generator.img_channels:
+    shape = discriminator.img_resolution, discriminator.c_dim, discriminator.img_channels
+    if shape != (generator.img_resolution, c_dim, channels):
         raise GaneditError(f"{source}: its discriminator reads other pictures than it makes")
     discriminator.b4.mbstd_group_size = config.mbstd_group
     discriminator.config["mbstd_group_size"] = config.mbstd_group

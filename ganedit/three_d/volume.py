@@ -1,0 +1,194 @@
+"""Rendering of a tri-plane volume: depth samples in two passes, and what rays gather from them.
+
+Source: Chan et al., Efficient Geometry-aware 3D Generative Adversarial Networks, 2022, section 4.1,
+and its supplement; Mildenhall et al., NeRF, 2020, section 5.2 (importance sampling).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganedit.ops import composite
+from ganedit.ops.composite import ray_weights
+
+Decode = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""World points [N, P, 3] to densities [N, P] (before the softplus) and features [N, P, C]."""
+
+_SMALLEST_WEIGHT = 0.01  # so that no part of a ray is left unseen by the second pass
+_SMALLEST_SHARE = 1e-5  # of the distribution; smaller bins are not divided by
+
+
+@dataclass(frozen=True)
+class RayOptions:
+    """Where rays are sampled.
+
+    Attributes:
+        start: Depth of the first sample in world units, or ``auto``: where the ray enters the box.
+        end: Depth of the last one, or ``auto``.
+        coarse: Samples of the first pass, at least 4.
+        fine: Samples of the second pass; 0 leaves it out.
+        box_size: Side of the box in world units.
+        disparity: Space the first samples evenly in inverse depth.
+    """
+
+    start: float | Literal["auto"]
+    end: float | Literal["auto"]
+    coarse: int
+    fine: int
+    box_size: float
+    disparity: bool = False
+
+    def with_samples(self, coarse: int, fine: int) -> "RayOptions":
+        """Return the same with other numbers of samples."""
+        return replace(self, coarse=coarse, fine=fine)
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """The numbers in 0..1 that place the samples; the original draws them anew every time.
+
+    Attributes:
+        jitter: How far each coarse sample is moved, in intervals: a number, or [N, R, coarse].
+        importance: Where each fine sample falls in the distribution of the weights: [fine] for all
+            rays, or [N, R, fine]; None is evenly spaced, ``(i + 0.5) / fine``.
+    """
+
+    jitter: Tensor | float = 0.5
+    importance: Tensor | None = None
+
+
+def random_draws(batch: int, rays: int, options: RayOptions, device: torch.device) -> Draws:
+    """Draw the numbers as the original does, from torch's generator."""
+    return Draws(
+        jitter=torch.rand(batch, rays, options.coarse, device=device),
+        importance=torch.rand(batch, rays, options.fine, device=device),
+    )
+
+
+def render_rays(
+    decode: Decode,
+    origins: Tensor,
+    directions: Tensor,
+    options: RayOptions,
+    *,
+    draws: Draws | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what rays see.
+
+    Args:
+        decode: The volume.
+        origins: Of the rays in the world, [N, R, 3].
+        directions: Unit vectors, [N, R, 3].
+        options: Where to sample.
+        draws: Where in the intervals; None is the middle, which is deterministic.
+
+    Returns:
+        Features [N, R, C], depth along the ray [N, R] in world units, and opacity [N, R] in 0..1.
+    """
+    draws = Draws() if draws is None else draws
+    start, end = ray_limits(origins, directions, options)
+    depths = coarse_depths(start, end, options, draws.jitter)  # [N, R, S]
+    densities, features = _sampled(decode, origins, directions, depths)
+    if options.fine:
+        with torch.no_grad():
+            ordered, order = depths.sort(dim=-1)  # a jitter of the whole interval may swap two
+            weights = ray_weights(densities.gather(-1, order), ordered)
+            finer = fine_depths(ordered, weights, options.fine, draws.importance)
+        more_densities, more_features = _sampled(decode, origins, directions, finer)
+        depths = torch.cat([depths, finer], dim=-1)
+        densities = torch.cat([densities, more_densities], dim=-1)
+        features = torch.cat([features, more_features], dim=-2)
+    feature, depth, opacity = composite(features, densities, depths)
+    nearest = depths.amin(dim=(1, 2))[:, None]
+    farthest = depths.amax(dim=(1, 2))[:, None]
+    depth = depth.nan_to_num(nan=torch.inf)
+    return feature, depth.maximum(nearest).minimum(farthest), opacity
+
+
+def _sampled(
+    decode: Decode, origins: Tensor, directions: Tensor, depths: Tensor
+) -> tuple[Tensor, Tensor]:
+    points = origins[:, :, None] + depths[..., None] * directions[:, :, None]  # [N, R, S, 3]
+    densities, features = decode(points.flatten(1, 2))
+    return densities.view(depths.shape), features.view(*depths.shape, -1)
+
+
+def ray_limits(origins: Tensor, directions: Tensor, options: RayOptions) -> tuple[Tensor, Tensor]:
+    """Return the depths between which rays are sampled, [N, R, 1] each.
+
+    With ``auto``, rays that miss the box take, of the rays of their picture that hit it, the
+    smallest entry as their start and the largest entry as their end, as the original does.
+    """
+    if options.start != "auto" and options.end != "auto":
+        like = origins[..., :1]
+        return torch.full_like(like, options.start), torch.full_like(like, options.end)
+    entry, leave = box_limits(origins, directions, options.box_size)
+    hit = leave > entry
+    none = entry.new_tensor(0.0)
+    first = torch.where(hit, entry, torch.inf).amin(dim=1, keepdim=True)
+    last = torch.where(hit, entry, -torch.inf).amax(dim=1, keepdim=True)
+    first, last = (torch.where(limit.isfinite(), limit, none) for limit in (first, last))
+    return torch.where(hit, entry, first), torch.where(hit, leave, last)
+
+
+def box_limits(origins: Tensor, directions: Tensor, size: float) -> tuple[Tensor, Tensor]:
+    """Return where rays enter and leave the box, [N, R, 1] each; those that miss leave first.
+
+    Args:
+        origins: Of the rays in the world, [N, R, 3].
+        directions: Unit vectors, [N, R, 3].
+        size: Side of the box around the world's origin.
+    """
+    near, far = ((side * size / 2 - origins) / directions for side in (-1, 1))
+    entry = torch.minimum(near, far).amax(dim=-1, keepdim=True)
+    return entry, torch.maximum(near, far).amin(dim=-1, keepdim=True)
+
+
+def coarse_depths(
+    start: Tensor, end: Tensor, options: RayOptions, jitter: Tensor | float
+) -> Tensor:
+    """Return the depths of the first pass, [N, R, coarse].
+
+    Args:
+        start: Of the rays, [N, R, 1].
+        end: Of the rays, [N, R, 1].
+        options: Number and spacing.
+        jitter: Moves each sample by this part of an interval, 0..1.
+    """
+    steps = torch.linspace(0, 1, options.coarse, device=start.device, dtype=start.dtype)
+    if options.disparity:
+        steps = steps + jitter / (options.coarse - 1)
+        return 1 / (1 / start * (1 - steps) + 1 / end * steps)
+    return start + (end - start) * steps + jitter * ((end - start) / (options.coarse - 1))
+
+
+def fine_depths(depths: Tensor, weights: Tensor, count: int, draws: Tensor | None) -> Tensor:
+    """Return the depths of the second pass, [N, R, count]: more where more light was stopped.
+
+    Args:
+        depths: Of the first pass, ascending, [N, R, S].
+        weights: Of its intervals, [N, R, S - 1].
+        count: Samples of a ray.
+        draws: In 0..1, [count] or [N, R, count]; None is evenly spaced.
+    """
+    shape = depths.shape[:2]
+    if draws is None:
+        draws = (torch.arange(count, device=depths.device, dtype=depths.dtype) + 0.5) / count
+    wide = F.avg_pool1d(F.max_pool1d(weights, 2, 1, padding=1), 2, 1)  # [N, R, S - 1]
+    shares = wide[..., 1:-1] + _SMALLEST_WEIGHT + _SMALLEST_SHARE  # [N, R, S - 3]
+    shares = shares / shares.sum(-1, keepdim=True)
+    edges = F.pad(shares.cumsum(-1), (1, 0))  # [N, R, S - 2]
+    middles = (depths[..., 1:] + depths[..., :-1]) / 2
+    places = draws.expand(*shape, count).contiguous()
+    above = torch.searchsorted(edges, places)
+    below = (above - 1).clamp(min=0)
+    above = above.clamp(max=shares.shape[-1])
+    low, high = edges.gather(-1, below), edges.gather(-1, above)
+    width = high - low
+    share = (places - low) / torch.where(width < _SMALLEST_SHARE, 1.0, width)
+    near, far = middles.gather(-1, below), middles.gather(-1, above)
+    return near + share * (far - near)

@@ -1,0 +1,218 @@
+"""What is particular to the training of tri-plane generators (Chan et al. 2022, EG3D).
+
+The discriminator sees two pictures at once, what the rays saw and what was made of it (dual
+discrimination, section 4.3), and is told the camera. So is the mapping network, but often of
+another camera (generator pose conditioning, section 4.4).
+"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganedit.errors import GaneditError
+from ganedit.generators import StyleGAN2Discriminator, StyleGAN2Generator, TriPlaneGenerator
+from ganedit.generators.triplane import CAMERA_NUMBERS
+from ganedit.ops import upfirdn2d
+from ganedit.three_d import random_draws
+from ganedit.training.config import TrainingConfig
+
+_DENSITY_POINTS = 1000  # of a picture, that the density penalty compares
+_BLUR_REACH = 3  # standard deviations
+
+
+def new_triplane(config: TrainingConfig, *, resolution: int, cameras: Tensor) -> TriPlaneGenerator:
+    """Build an untrained generator.
+
+    Args:
+        config: Resolved options.
+        resolution: Side of the pictures.
+        cameras: Of the data, [N, 25]; their mean distance, focal length and the point that they
+            look at are the network's usual camera.
+    """
+    assert config.neural_resolution is not None
+    assert config.plane_resolution is not None  # both resolved
+    ratio = resolution // config.neural_resolution
+    small = config.channel_max // 2
+    return TriPlaneGenerator(
+        z_dim=config.z_dim,
+        w_dim=config.w_dim,
+        img_resolution=resolution,
+        mapping_layers=config.mapping_layers,
+        channel_base=config.channel_base,
+        channel_max=config.channel_max,
+        plane_resolution=config.plane_resolution,
+        plane_channels=config.plane_channels,
+        plane_axes="fixed",
+        box_size=config.box_size,
+        decoder_features=config.decoder_features,
+        neural_resolution=config.neural_resolution,
+        ray_start=config.ray_start,
+        ray_end=config.ray_end,
+        coarse_samples=config.coarse_samples,
+        fine_samples=config.fine_samples,
+        white_back=config.white_back,
+        sr_channels=[small, small // 2] if ratio > 1 else [],
+        sr_resolution=config.neural_resolution,
+        **usual_camera(cameras),
+    )
+
+
+def usual_camera(cameras: Tensor) -> dict[str, Any]:
+    """Return distance, pivot and focal length of a generator's usual camera.
+
+    Args:
+        cameras: Of the data, [N, 25].
+    """
+    pose = cameras[:, :16].reshape(-1, 4, 4).double()
+    position, forward = pose[:, :3, 3], pose[:, :3, 2]
+    # The point nearest to all optical axes: sum (I - f f^T) (p - o) = 0. With hardly any movement
+    # of the cameras it is not defined along them, and stays near the world's origin.
+    across = torch.eye(3, dtype=pose.dtype) - forward[:, :, None] * forward[:, None]
+    system = across.mean(0) + 1e-6 * torch.eye(3, dtype=pose.dtype)
+    pivot = torch.linalg.solve(system, (across @ position[..., None])[..., 0].mean(0))
+    return {
+        "camera_radius": round(float(position.norm(dim=1).mean()), 4),
+        "camera_pivot": [round(float(x), 3) + 0.0 for x in pivot],
+        "camera_focal": round(float(cameras[:, 16].double().mean()), 4),
+    }
+
+
+def check_cameras(config: TrainingConfig, labels: Tensor | None) -> Tensor:
+    """Return the labels of the data, as cameras.
+
+    Raises:
+        GaneditError: There are none, or they are something else.
+    """
+    if labels is None or labels.shape[1] != CAMERA_NUMBERS:
+        what = "no labels" if labels is None else f"labels of {labels.shape[1]} numbers"
+        raise GaneditError(
+            f"{config.data}: has {what}; a tri-plane training needs the camera of each picture, 25"
+            " numbers in EG3D's convention, in dataset.json (`ganedit dataset clay` writes them)"
+        )
+    return labels
+
+
+def lift(generator: TriPlaneGenerator, flat: StyleGAN2Generator) -> None:
+    """Start a tri-plane generator from one of pictures, in place.
+
+    What has the same name and shape is taken over. The first plane begins as the picture itself:
+    rows of a plane go up with the world's y, those of a picture go down, so kernels are flipped.
+
+    Args:
+        generator: New, with the sizes of ``flat``.
+        flat: A StyleGAN2 of the same world.
+    """
+    mine, found = generator.backbone.state_dict(), flat.state_dict()
+    for name, value in found.items():
+        if name == "mapping.fc0.weight":
+            # Half of its input is new, the camera; its gain is 1 / sqrt(inputs).
+            more = mine[name].shape[1] - value.shape[1]
+            gain = math.sqrt(mine[name].shape[1] / value.shape[1])
+            found[name] = F.pad(value * gain, (0, max(more, 0)))
+        elif name.startswith("synthesis") and _is_map(name):
+            found[name] = value.flip(-2)
+        if name.endswith(("torgb.weight", "torgb.bias")):
+            found[name] = torch.cat([found[name], mine[name][len(value) :]])
+    _take(generator.backbone, found)
+
+
+def lift_discriminator(discriminator: StyleGAN2Discriminator, flat: torch.nn.Module) -> None:
+    """Start the discriminator of a tri-plane training from one of pictures, in place.
+
+    It begins with half of its first layer for either of the two pictures that it sees.
+    """
+    found = flat.state_dict()
+    for name, value in found.items():
+        if name.endswith("fromrgb.weight"):
+            found[name] = torch.cat([value, value], dim=1) * (math.sqrt(2) / 2)
+    _take(discriminator, found)
+
+
+def _is_map(name: str) -> bool:
+    return name.endswith((".const", ".noise_const")) or (
+        name.endswith(".weight") and "affine" not in name
+    )
+
+
+def _take(network: torch.nn.Module, found: dict[str, Tensor]) -> None:
+    state = network.state_dict()
+    fitting = {k: v for k, v in found.items() if k in state and v.shape == state[k].shape}
+    network.load_state_dict(state | fitting)
+
+
+def neural_resolution(config: TrainingConfig, images: int) -> int:
+    """Return the rays along a side of the raw pictures, after so many images."""
+    assert config.neural_resolution is not None  # resolved
+    start = config.neural_start or config.neural_resolution
+    share = min(images / max(config.neural_kimg * 1000, 1), 1.0)
+    return round(start + (config.neural_resolution - start) * share)
+
+
+def told_cameras(config: TrainingConfig, cameras: Tensor, images: int) -> Tensor:
+    """Return what the mapping network is told: the picture's camera, or that of another one.
+
+    The probability of another one falls from 1 to ``swap_probability`` in the first ``swap_kimg``.
+    """
+    share = min(images / max(config.swap_kimg * 1000, 1), 1.0)
+    probability = 1 + (config.swap_probability - 1) * share
+    swap = torch.rand(len(cameras), 1) < probability
+    return torch.where(swap.to(cameras.device), cameras.roll(1, dims=0), cameras)
+
+
+def fake_pictures(
+    config: TrainingConfig, generator: TriPlaneGenerator, ws: Tensor, cameras: Tensor, images: int
+) -> Tensor:
+    """Return pictures of latents with what their rays saw, [N, 6, R, R]."""
+    side = neural_resolution(config, images)
+    planes = generator.planes(ws, noise="random").float()
+    draws = random_draws(len(ws), side * side, generator.rays, ws.device)
+    views = generator.render(planes, ws, cameras, resolution=side, draws=draws)
+    return _both(config, views.image, views.raw, images)
+
+
+def real_pictures(config: TrainingConfig, reals: Tensor, images: int) -> Tensor:
+    """Return pictures of the data with what rays would have seen of them, [N, 6, R, R]."""
+    side = neural_resolution(config, images)
+    raw = F.interpolate(reals, (side, side), mode="bilinear", antialias=True)
+    return _both(config, reals, raw, images)
+
+
+def _both(config: TrainingConfig, image: Tensor, raw: Tensor, images: int) -> Tensor:
+    side = image.shape[-1]
+    raw = F.interpolate(raw.float(), (side, side), mode="bilinear", antialias=True)
+    return torch.cat([_blurred(config, image, images), raw], dim=1)
+
+
+def _blurred(config: TrainingConfig, image: Tensor, images: int) -> Tensor:
+    """Return pictures blurred as the beginning of a training wants it."""
+    fade = max(1 - images / max(config.blur_kimg * 1000, 1), 0.0)
+    sigma = config.blur_sigma * fade
+    reach = math.floor(sigma * _BLUR_REACH)
+    if reach < 1:
+        return image
+    taps = torch.arange(-reach, reach + 1, device=image.device).div(sigma).square().neg().exp2()
+    taps = (taps / taps.sum())[None]
+    image = upfirdn2d(image, taps, padding=(reach, reach, 0, 0))
+    return upfirdn2d(image, taps.mT, padding=(0, 0, reach, reach))
+
+
+def density_penalty(config: TrainingConfig, generator: TriPlaneGenerator, ws: Tensor) -> Tensor:
+    """Return how much the density changes over short ways, a scalar (EG3D's density regulariser).
+
+    The mean absolute difference between points spread over the box and their neighbours.
+
+    Args:
+        config: Resolved options: the standard deviation of the ways.
+        generator: The network.
+        ws: Latents, [N, num_ws, w_dim].
+    """
+    planes = generator.planes(ws, noise="random").float()
+    points = torch.rand(len(ws), _DENSITY_POINTS, 3, device=ws.device) - 0.5
+    points = points * generator.box_size
+    near = points + torch.randn_like(points) * config.density_distance
+    densities = generator.density(planes, torch.cat([points, near], dim=1))
+    there, beside = densities.chunk(2, dim=1)
+    return (there - beside).abs().mean()
