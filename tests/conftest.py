@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from ganedit.checkpoints import Network, load_network, save_encoder, save_networ
 from ganedit.cli.app import app
 from ganedit.editing import sample
 from ganedit.encoders import CompactEncoder
-from ganedit.generators import StyleGAN2Generator
+from ganedit.generators import StyleGAN2Generator, TriPlaneGenerator
 from ganedit.io import Latent, save_latent
 
 torch.set_num_threads(1)
@@ -36,6 +37,42 @@ def make_generator(*, seed: int = 0, w_dim: int = 16, c_dim: int = 0) -> StyleGA
                     parameter.fill_(0.3)
             generator.w_avg.copy_(0.3 * torch.randn(w_dim))
     return generator.eval().requires_grad_(False)
+
+
+def make_triplane(*, seed: int = 0, **changes: Any) -> TriPlaneGenerator:
+    """A 16-pixel tri-plane generator, 8 rays along a side."""
+    settings: dict[str, Any] = {
+        "z_dim": 16,
+        "w_dim": 16,
+        "img_resolution": 16,
+        "channel_base": 128,
+        "channel_max": 8,
+        "plane_resolution": 16,
+        "plane_channels": 4,
+        "decoder_features": 8,
+        "neural_resolution": 8,
+        "coarse_samples": 6,
+        "fine_samples": 6,
+        "sr_channels": [8, 4],
+        "sr_resolution": 8,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        generator = TriPlaneGenerator(**(settings | changes))
+        with torch.no_grad():
+            for name, parameter in generator.named_parameters():
+                if name.endswith("noise_strength"):
+                    parameter.fill_(0.3)
+            generator.w_avg.copy_(0.3 * torch.randn(generator.w_dim))
+    return generator.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def triplane_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a tiny tri-plane generator."""
+    path = tmp_path_factory.mktemp("networks") / "volume.safetensors"
+    save_network(path, make_triplane(), provenance={"made by": "tests/conftest.py"})
+    return path
 
 
 @pytest.fixture(scope="session")

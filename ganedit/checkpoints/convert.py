@@ -16,6 +16,7 @@ from ganedit.checkpoints.native import save_network
 from ganedit.checkpoints.rosinality import rosinality_limits, to_rosinality, training_file
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
+from ganedit.generators.triplane import TriPlaneGenerator
 from ganedit.io.files import write_atomic
 from ganedit.runtime import seeded_normal
 
@@ -165,4 +166,10 @@ def _probe(generator: Generator, discriminator: nn.Module | None) -> list[Tensor
         c = torch.eye(generator.c_dim)[[seed % generator.c_dim for seed in _PROBE_SEEDS]]
     ws = generator.map(z, c, truncation_psi=0.7)
     images = generator.synthesize(ws)
-    return [images] if discriminator is None else [images, discriminator(images, c)]
+    if discriminator is None:
+        return [images]
+    if isinstance(generator, TriPlaneGenerator):
+        # Its discriminator takes what the rays saw, too, and the camera.
+        c = generator.default_camera.expand(len(z), -1)
+        return [images, discriminator(torch.cat([images, images], dim=1), c)]
+    return [images, discriminator(images, c)]

@@ -10,6 +10,7 @@ from ganedit.checkpoints.building import skeleton
 from ganedit.checkpoints.checkpoint import Checkpoint
 from ganedit.checkpoints.contents import Part, plain
 from ganedit.errors import GaneditError
+from ganedit.generators.triplane import TriPlaneGenerator
 from ganedit.io.files import file_digest
 from ganedit.io.safe_pickle import asked_for
 
@@ -29,8 +30,9 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         ``file``, ``bytes``, ``sha256``, ``container``, ``family``; of the generator
         ``architecture``, ``img_resolution``, ``img_channels``, ``z_dim``, ``w_dim``, ``c_dim``,
         ``num_ws``, ``channels`` (resolution, or StyleGAN3's layer and its size, to channels),
-        ``config`` and ``average`` (``stored`` or ``estimated``); ``networks`` (name, role,
-        architecture, parameters and dtype of each); ``mapper`` (``prompt``, ``num_ws`` and
+        ``config`` and ``average`` (``stored`` or ``estimated``), and of a tri-plane generator
+        ``camera_dim``, the length of the label that says from where it is seen; ``networks`` (name,
+        role, architecture, parameters and dtype of each); ``mapper`` (``prompt``, ``num_ws`` and
         ``w_dim``) where there is one; ``training``, ``provenance``, ``others``, ``refused``;
         ``usable`` and, when it is false, ``why`` not.
     """
@@ -103,11 +105,14 @@ def _generator(part: Part, built: nn.Module | None) -> dict[str, Any]:
         match = _LAYER.fullmatch(key)
         if match:
             channels[match[1] or match[2]] = int(shape[0])
+    config = part.config
+    if isinstance(built, TriPlaneGenerator):
+        sizes["camera_dim"], config = built.camera_dim, built.config
     return {
         "architecture": part.architecture,
         **sizes,
         "channels": channels,
-        "config": plain(part.config),
+        "config": plain(config),
         "average": "stored" if part.has_average else "estimated",
     }
 

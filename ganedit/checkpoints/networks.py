@@ -118,8 +118,8 @@ def load_network(
 ) -> Network:
     """Load a generator: an embedded one, or of a file of any known family.
 
-    Files may be our safetensors, NVlabs' pickles of stylegan2-ada-pytorch, stylegan3 and EG3D, older
-    TensorFlow pickles of StyleGAN2, rosinality's ``.pt`` files, and bundles that hold such a
+    Files may be our safetensors, NVlabs' pickles of stylegan2-ada-pytorch, stylegan3 and EG3D,
+    older TensorFlow pickles of StyleGAN2, rosinality's ``.pt`` files, and bundles that hold such a
     generator (pSp, e4e, SAM, StyleCLIP). They are told apart by content, and no code in them runs.
 
     Args:

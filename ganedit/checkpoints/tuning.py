@@ -29,7 +29,8 @@ from ganedit.io.stored import StoredTensor
 FORMAT = "ganedit-tuning"
 VERSION = 1
 
-_TUNED = "synthesis."
+# Of generators of pictures, and of tri-plane ones.
+_TUNED = ("synthesis.", "backbone.synthesis.", "decoder.", "superresolution.")
 _DTYPES = (torch.float16, torch.float32)
 _LONGEST_TEXT = 4096
 _MARK = 16  # hexadecimal digits of a file's SHA-256 in its name

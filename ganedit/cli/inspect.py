@@ -76,9 +76,24 @@ def _generator_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "average latent", facts["average"]
     channels = ", ".join(f"{size}: {count}" for size, count in facts["channels"].items())
     yield "channels", channels or "unknown"
+    if "camera_dim" in facts:
+        yield from _volume_lines(facts["config"])
     for name, value in facts["config"].items():
         if name not in SIZES:
             yield "option", f"{name} = {_short(value)}"
+
+
+def _volume_lines(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield how a tri-plane generator is seen."""
+    channels, side, axes = (config[f"plane_{name}"] for name in ("channels", "resolution", "axes"))
+    yield "planes", f"3 x {channels} channels, {side} x {side}, axes {axes}"
+    rays, start, end = config["neural_resolution"], config["ray_start"], config["ray_end"]
+    depths = "through the box" if start == "auto" else f"depth {start} to {end}"
+    yield "rays", f"{rays} x {rays}, {depths}, box of side {config['box_size']}"
+    yield "samples", f"{config['coarse_samples']} + {config['fine_samples']} a ray"
+    pivot = ", ".join(f"{x:g}" for x in config["camera_pivot"])
+    radius, focal = config["camera_radius"], config["camera_focal"]
+    yield "camera", f"at {radius} from the origin, looks at ({pivot}), focal length {focal}"
 
 
 def _short(value: Any) -> str:

@@ -21,9 +21,10 @@ from ganedit.cli.options import (
 )
 from ganedit.cli.pasting import PasteBackOption, check_places, pasted_frames
 from ganedit.cli.sources import keep_tuning, open_latents
+from ganedit.cli.viewpoints import OrbitOption, PitchOption, YawOption, orbit_cameras, viewpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from torch import Tensor
 
@@ -39,7 +40,7 @@ PASTED = {
     "interpolation-pasted.gif": 640,
     "interpolation-strip-pasted.png": 512,
 }
-PATH_OPTIONS = ("frames", "mode", "easing", "loop", "video", "gif", "strip", "fps")
+PATH_OPTIONS = ("frames", "mode", "easing", "loop", "orbit", "video", "gif", "strip", "fps")
 
 
 def interpolate(
@@ -61,6 +62,9 @@ def interpolate(
     loop: Annotated[
         bool, typer.Option("--loop", help="Also go from the last latent back to the first.")
     ] = False,
+    yaw: YawOption = None,
+    pitch: PitchOption = None,
+    orbit: OrbitOption = None,
     weights: Annotated[
         str | None,
         typer.Option(
@@ -92,7 +96,9 @@ def interpolate(
 
     Takes two or more, and uses their own generator. Seeds stand for what generate makes of them.
     --paste-back takes the photo of the first latent that came from an aligned one, and writes every
-    picture and video a second time, as that photo: interpolation-pasted.mp4, ...
+    picture and video a second time, as that photo: interpolation-pasted.mp4, ... A tri-plane
+    network is seen from the cameras that the latents remember, from one's to the next one's, else
+    from the front.
 
     Example: ganedit interpolate 3 42 --frames 30 --easing smooth --gif
     """
@@ -123,7 +129,13 @@ def interpolate(
         check_places([path.rows(0, 1)])
     if save_latents:
         check_file_size(out / outputs[-1], like=path.rows(0, 1), rows=len(path))
-    paths = [_write(folder, name, model, path, fps) for name in outputs]
+    if orbit is None:
+        cameras = viewpoint(model, yaw, pitch)
+    else:
+        cameras = orbit_cameras(model, len(path), orbit, yaw=yaw, pitch=pitch)
+    if cameras is None and paste_back:
+        cameras = _pasted_camera(keys)
+    paths = [_write(folder, name, model, path, fps, cameras) for name in outputs]
     if any(name.endswith(".pt") for name in outputs):
         paths += keep_tuning(folder, model)
     record = {
@@ -158,6 +170,7 @@ def _write(
     network: "Network",
     path: "Latent | LatentPath",
     fps: int,
+    cameras: "Tensor | None",
 ) -> Path:
     """Write one output; a video's latents and frames are made while it is written."""
     import torch
@@ -170,13 +183,28 @@ def _write(
     if name.endswith(".png"):
         count = min(STRIP_PICTURES, len(path))
         steps = [round(i * (len(path) - 1) / max(1, count - 1)) for i in range(count)]
-        stills = (next(synthesize(network, path.rows(step, step + 1))) for step in steps)
+        stills = (
+            next(synthesize(network, path.rows(step, step + 1), cameras=_of_frame(cameras, step)))
+            for step in steps
+        )
         sheet = image_grid(torch.cat(list(_in_place(name, path, stills))), columns=count)
         return folder.write(name, partial(write_image, image=sheet))
     write = write_video if name.endswith(".mp4") else write_gif
     with console.progress(f"Rendering {name}", len(path)) as on_step:
-        frames = _in_place(name, path, synthesize(network, path, on_step=on_step))
+        drawn = synthesize(network, path, cameras=cameras, on_step=on_step)
+        frames = _in_place(name, path, drawn)
         return folder.write(name, lambda file: write(file, frames, fps=fps))
+
+
+def _of_frame(cameras: "Tensor | None", frame: int) -> "Tensor | None":
+    """Return the camera of a frame, of one for all or one each."""
+    return cameras if cameras is None or len(cameras) == 1 else cameras[frame : frame + 1]
+
+
+def _pasted_camera(keys: "Sequence[Latent]") -> "Tensor | None":
+    """Return the camera of the photo that pictures are pasted into, which is that of all frames."""
+    rows = (key.row(index) for key in keys for index in range(len(key)))
+    return next((row.cameras for row in rows if row.alignment), None)
 
 
 def _in_place(

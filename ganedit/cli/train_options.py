@@ -83,6 +83,14 @@ FamilyOption = Annotated[
         " the options below --family are for the latter."
     ),
 ]
+LiftOption = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        help="kimg in which a volume started from a StyleGAN2 of clay heads (--resume) is only"
+        " shown that one's pictures.",
+    ),
+]
 PlaneResolutionOption = Annotated[
     int | None,
     typer.Option(min=8, max=4096, help="Side of the planes; by default the pictures', up to 256."),

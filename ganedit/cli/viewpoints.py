@@ -26,8 +26,8 @@ YawOption = Annotated[
         min=-180,
         max=180,
         callback=_finite,
-        help="For a tri-plane network: move the camera around the head, in degrees; positive to its"
-        " left, which is the picture's right.",
+        help="For a tri-plane network: from where it is seen, in degrees from the front; positive is"
+        " from the picture's right.",
     ),
 ]
 PitchOption = Annotated[
@@ -38,7 +38,19 @@ PitchOption = Annotated[
         min=-90,
         max=90,
         callback=_finite,
-        help="Move it up (negative) or down (positive), in degrees.",
+        help="From how far below, in degrees; negative is from above.",
+    ),
+]
+OrbitOption = Annotated[
+    float | None,
+    typer.Option(
+        "--orbit",
+        metavar="DEG",
+        min=0,
+        max=180,
+        callback=_finite,
+        help="For a tri-plane network: move the camera on the way, so many degrees to one side of"
+        " --yaw, to the other, and back.",
     ),
 ]
 
@@ -90,6 +102,29 @@ def viewpoint(model: "Network", yaw: float | None, pitch: float | None) -> "Tens
     check_solid(model, option="--yaw" if yaw is not None else "--pitch")
     angles = ([math.radians(angle or 0)] for angle in (yaw, pitch))
     return poses(*angles, **usual_sphere(model))
+
+
+def orbit_cameras(
+    model: "Network", frames: int, width: float, *, yaw: float | None, pitch: float | None
+) -> "Tensor":
+    """Return cameras that swing once to either side and back, [frames, 25].
+
+    Args:
+        model: The network.
+        frames: How many; the first is in the middle, and the one after the last would be.
+        width: How far to either side, in degrees.
+        yaw: The middle, in degrees; None is the front.
+        pitch: Of all, in degrees.
+
+    Raises:
+        GaneditError: The network draws flat pictures.
+    """
+    from ganedit.three_d.orbits import circle
+
+    check_solid(model, option="--orbit")
+    middle, height, width = (math.radians(angle or 0) for angle in (yaw, pitch, width))
+    limits = (middle - width, middle + width)
+    return circle(frames, limits, (height, height), **usual_sphere(model))
 
 
 def usual_sphere(model: "Network") -> dict[str, Any]:

@@ -18,7 +18,7 @@ several times between prompts, so that one set of weights serves all.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, Protocol
@@ -149,7 +149,8 @@ def optimize_edit(
 
     Args:
         network: Only the change gets gradients.
-        latent: N latents of the network; noise maps, tuning and offsets are used as they are.
+        latent: N latents of the network; noise maps, tuning and offsets are used as they are, and
+            those that remember a camera are seen from there.
         clip: Judges the pictures.
         target: What they should show. With a neutral prompt, StyleGAN-NADA's directional loss
             counts beside the score, which is then that of the way from the neutral prompt.
@@ -399,12 +400,14 @@ class _Companions:
 
     def __init__(self, generator: Generator, latent: Latent, count: int) -> None:
         device = generator.w_avg.device
-        self._generator = generator
+        self._render: Callable[..., Tensor] = generator.synthesize
         self._ws = latent.ws.to(device)
         self._offsets = latent.offsets and tuple(x.to(device) for x in latent.offsets)
         self._samples = _samples(generator)
         self._centre = self._samples.mean(dim=0)
         self._count = count
+        if latent.cameras is not None:  # a companion is seen from where its row is
+            self._render = partial(self._render, camera=self._each(latent.cameras.to(device)))
         self._noise: Noise = "const"
         if latent.noise is not None:
             rows = len(latent) * count
@@ -432,7 +435,7 @@ class _Companions:
             offsets = tuple(torch.add(a, b) for a, b in zip(base, added, strict=True))
         if change.ws is not None:
             ws = ws + self._each(change.ws)
-        return self._generator.synthesize(
+        return self._render(
             ws, noise=self._noise, offsets=offsets and [self._each(x) for x in offsets]
         )
 

@@ -203,8 +203,10 @@ def _fitted(
     best = []
     for index in range(len(latent)):
         row = latent.row(index)
-        same = replace(row, ws=row.ws.expand(len(strengths), -1, -1), names=(), alignment=())
-        images = torch.cat([*synthesize(network, apply_change(same, steps))]).clamp(-1, 1)
+        told = {"names": (), "alignment": (), "cameras": None}
+        same = replace(row, ws=row.ws.expand(len(strengths), -1, -1), **told)
+        drawn = synthesize(network, apply_change(same, steps), cameras=row.cameras)
+        images = torch.cat([*drawn]).clamp(-1, 1)
         gains = clip.encode_images(images.to(direction.device)) @ direction
         best.append((gains.cpu() - costs).argmax())
     return strengths[torch.stack(best)]

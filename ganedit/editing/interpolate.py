@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from ganedit.checkpoints import Network
-from ganedit.editing.rows import fill_missing, key_latents, row_name
+from ganedit.editing.rows import fill_missing, key_latents, row_name, stacked_cameras
 from ganedit.errors import GaneditError
 from ganedit.io.latents import Alignment, Latent
 from ganedit.ops import lerp, slerp
+from ganedit.three_d.between import between_cameras
 
 Mode = Literal["lerp", "slerp"]
 Easing = Literal["linear", "smooth", "smoother", "in", "out"]
@@ -49,14 +50,14 @@ def combine(
     """Return the weighted sum of latents, N = 1.
 
     A weight of 1 beside zeros returns that latent to the bit. Noise maps are combined at unit
-    variance when a latent carries them, style offsets as the latents are. The place in a photo is
-    that of the first latent that has one.
+    variance when a latent carries them, style offsets as the latents are. The place in a photo and
+    the camera are those of the first latent that has one.
 
     Args:
         latents: Of one generator; every row counts as one latent.
         weights: One a latent, summing to one; negative ones extrapolate.
-        network: The generator, whose own noise maps stand in for those of latents without; needed
-            only when others carry some.
+        network: The generator, whose own noise maps and front stand in for those of latents
+            without maps and cameras; needed only when others carry some.
 
     Raises:
         GaneditError: A weight is not finite or beyond a million, they do not sum to one, their
@@ -90,6 +91,7 @@ def combine(
         names=("+".join(row_name(row) for row in used),),
         tuning=rows[0].tuning,
         alignment=_first_place(used),
+        cameras=next((rows[i].cameras for i in chosen if rows[i].cameras is not None), None),
     )
 
 
@@ -162,6 +164,7 @@ class LatentPath:
             offsets=_offsets_between(before, after, t),
             tuning=self.keys[0].tuning,
             alignment=_first_place(self.keys) * (stop - start),
+            cameras=_cameras_between(before, after, t),
         )
 
     def _between(self, before: Sequence[Latent], after: Sequence[Latent], t: Tensor) -> Tensor:
@@ -202,6 +205,14 @@ def _offsets_between(
         )
         layers.append(lerp(start, end, t.view(-1, 1)))
     return tuple(layers)
+
+
+def _cameras_between(
+    before: Sequence[Latent], after: Sequence[Latent], t: Tensor
+) -> Tensor | None:
+    """Return cameras [T, 25]; None when the latents have none."""
+    start, end = stacked_cameras(before), stacked_cameras(after)
+    return None if start is None or end is None else between_cameras(start, end, t)
 
 
 def plan_path(
@@ -249,8 +260,9 @@ def interpolate(
     """Return a path through latents, one row a frame.
 
     Every key latent is met exactly. Noise maps turn along when a latent carries them, keeping their
-    variance. The place in a photo is that of the first key that has one, for all frames, so that
-    pasted ones do not jump. All frames are held in memory; `plan_path` is for long paths.
+    variance; where latents remember cameras, the camera moves from one's to the other's. The place
+    in a photo is that of the first key that has one, for all frames, so that pasted ones do not
+    jump. All frames are held in memory; `plan_path` is for long paths.
 
     Args:
         latents: Two or more of one generator; every row counts as one key latent.
@@ -260,8 +272,8 @@ def interpolate(
         easing: Pace between two keys; see `ease`.
         loop: Also go from the last key back to the first.
         centre: Origin of slerp's angles, [w_dim]; see `slerp`.
-        network: The generator, whose own noise maps stand in for those of latents without; needed
-            only when others carry some.
+        network: The generator, whose own noise maps and front stand in for those of latents
+            without maps and cameras; needed only when others carry some.
 
     Returns:
         A latent of N frames.

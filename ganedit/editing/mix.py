@@ -16,8 +16,8 @@ def mix(
 ) -> Latent:
     """Return every row latent with the styles of every column latent in some layers.
 
-    Coarse layers (the first) carry pose and shape, fine layers (the last) colours. Noise maps, and
-    the place in a photo, are those of the row, when the row has them.
+    Coarse layers (the first) carry pose and shape, fine layers (the last) colours. Noise maps, the
+    place in a photo and the camera are those of the row, when the row has them.
 
     Args:
         rows: R latents that keep their other layers.
@@ -60,6 +60,9 @@ def mix(
         names=names,
         tuning=rows.tuning,
         alignment=tuple(place for place in rows.alignment for _ in range(len(columns))),
+        cameras=None
+        if rows.cameras is None
+        else rows.cameras.repeat_interleave(len(columns), 0),
     )
 
 
@@ -73,7 +76,8 @@ def _mixed_offsets(
         raise GaneditError(
             "the latents carry style offsets; give network=..., whose layers they move"
         )
-    rows, columns = fill_missing([replace(rows, noise=None), replace(columns, noise=None)], None)
+    bare = [replace(latent, noise=None, cameras=None) for latent in (rows, columns)]
+    rows, columns = fill_missing(bare, None)
     mixed = []
     for told, row, column in zip(
         network.generator.style_layers, rows.offsets or (), columns.offsets or (), strict=True

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ganedit.checkpoints import Network
 from ganedit.errors import GaneditError
+from ganedit.generators.triplane import TriPlaneGenerator
 from ganedit.io.latents import Latent
 
 
@@ -54,14 +55,15 @@ def key_latents(latents: Sequence[Latent]) -> list[Latent]:
 
 
 def fill_missing(latents: Sequence[Latent], network: Network | None) -> list[Latent]:
-    """Return the latents, all with noise maps when one has them, and all with offsets when one has.
+    """Return the latents, all with noise maps, offsets and cameras when one of them has such.
 
-    The generator's own maps, and zeros, stand in: every latent still gives the same picture to the
-    bit.
+    The generator's own maps, zeros, and the front stand in: every latent still gives the same
+    picture to the bit.
 
     Args:
         latents: Of one generator.
-        network: That generator; needed only when some latents have maps and others do not.
+        network: That generator; needed only when some latents have maps or cameras and others do
+            not.
 
     Raises:
         GaneditError: It is needed and None.
@@ -80,7 +82,27 @@ def fill_missing(latents: Sequence[Latent], network: Network | None) -> list[Lat
     if given is not None:
         zeros = tuple(torch.zeros_like(offset[:1]) for offset in given)
         filled = [x if x.offsets is not None else replace(x, offsets=zeros) for x in filled]
-    return filled
+    return _all_seen(filled, network)
+
+
+def _all_seen(latents: Sequence[Latent], network: Network | None) -> list[Latent]:
+    """Return the latents, those without cameras seen from the front if others have some.
+
+    Raises:
+        GaneditError: The generator, which knows where that is, is needed and None.
+    """
+    blind = [latent for latent in latents if latent.cameras is None]
+    if len(blind) in (0, len(latents)):
+        return list(latents)
+    if network is None or not isinstance(network.generator, TriPlaneGenerator):
+        raise GaneditError(
+            "some of the latents remember cameras and others do not; give network=..., a tri-plane"
+            " one, whose front stands in"
+        )
+    front = network.generator.default_camera.cpu()
+    return [
+        x if x.cameras is not None else replace(x, cameras=front.repeat(len(x), 1)) for x in latents
+    ]
 
 
 def stack(latents: Sequence[Latent], *, network: Network | None = None) -> Latent:
@@ -111,7 +133,14 @@ def stack(latents: Sequence[Latent], *, network: Network | None = None) -> Laten
         alignment=tuple(one for latent in filled for one in latent.alignment)
         if all(latent.alignment for latent in filled)
         else (),
+        cameras=stacked_cameras(filled),
     )
+
+
+def stacked_cameras(latents: Sequence[Latent]) -> Tensor | None:
+    """Return the cameras of the rows of all latents; None when they have none."""
+    cameras = [latent.cameras for latent in latents if latent.cameras is not None]
+    return torch.cat(cameras) if cameras else None
 
 
 def _stacked(

@@ -1,7 +1,7 @@
 """Seeds to latents, and latents to pictures."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Literal
 
@@ -14,9 +14,11 @@ from ganedit.editing.rows import row_name
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator, Noise, seeded_noise
 from ganedit.generators.stylegan3 import StyleGAN3Generator
+from ganedit.generators.triplane import TriPlaneGenerator
 from ganedit.io.latents import Latent, check_latent
 from ganedit.progress import OnStep
 from ganedit.runtime import seeded_normal
+from ganedit.three_d.cameras import check_camera
 
 NoiseMode = Literal["const", "random", "none"]
 
@@ -80,6 +82,7 @@ def synthesize(
     *,
     noise: NoiseMode = "const",
     transform: Tensor | None = None,
+    cameras: Tensor | None = None,
     batch_size: int | None = None,
     on_step: OnStep | None = None,
 ) -> Iterator[Tensor]:
@@ -94,6 +97,8 @@ def synthesize(
             new maps from torch's global generator (use `sample` for repeatable ones).
         transform: How to move the pictures of a StyleGAN3 generator, [3, 3]; see
             `image_transform`.
+        cameras: From where the pictures of a tri-plane generator are seen, [N or 1, 25]; None is
+            each row's own camera where the latent tells it, else the front.
         batch_size: Pictures computed at a time; never changes them beyond rounding. By default
             what fits in about half a million pixels.
         on_step: Progress, called after each batch.
@@ -103,29 +108,74 @@ def synthesize(
 
     Raises:
         GaneditError: The latent belongs to another generator, or to a tuned one and this is not,
-            its noise maps do not fit, or the generator cannot move its pictures.
+            its noise maps do not fit, or the generator cannot move its pictures, or its camera.
     """
+    if cameras is not None:
+        check_cameras(network, cameras, count=len(latent))
     check_drawable(network, latent.rows(0, 1))
     generator = network.generator
-    render = generator.synthesize
-    if transform is not None:
-        if not isinstance(generator, StyleGAN3Generator):
-            raise GaneditError(
-                f"{network.source}: only StyleGAN3 generators can translate and rotate their"
-                " pictures; leave --translate and --rotate out"
-            )
-        render = partial(generator.synthesize, transform=transform)
+    render = _render(network, transform)
     device = generator.w_avg.device
     step = batch_size or max(1, min(_MAX_BATCH, _BATCH_PIXELS // generator.img_resolution**2))
     for start in range(0, len(latent), step):
         end = min(start + step, len(latent))
         part = latent.rows(start, end)
         maps, offsets = maps_and_offsets(part, noise, device)
+        posed = _posed(part, cameras, start, device)
         with torch.no_grad():
-            images = render(part.ws.to(device), noise=maps, offsets=offsets)
+            images = render(part.ws.to(device), noise=maps, offsets=offsets, **posed)
         yield from images.float().cpu().split(1)
         if on_step:
             on_step(end, len(latent), {})
+
+
+def _render(network: Network, transform: Tensor | None) -> Callable[..., Tensor]:
+    """Return what draws latents, with its pictures moved.
+
+    Raises:
+        GaneditError: The generator cannot move them.
+    """
+    generator = network.generator
+    if transform is None:
+        return generator.synthesize
+    if not isinstance(generator, StyleGAN3Generator):
+        raise GaneditError(
+            f"{network.source}: only StyleGAN3 generators can translate and rotate their"
+            " pictures; leave --translate and --rotate out"
+        )
+    return partial(generator.synthesize, transform=transform)
+
+
+def _posed(
+    part: Latent, cameras: Tensor | None, start: int, device: torch.device
+) -> dict[str, Tensor]:
+    """Return what the generator is told of the cameras of some rows; nothing for the front."""
+    if cameras is None:
+        return {} if part.cameras is None else {"camera": part.cameras.to(device)}
+    rows = cameras if len(cameras) == 1 else cameras[start : start + len(part)]
+    return {"camera": rows.to(device)}
+
+
+def check_cameras(network: Network, cameras: Tensor, *, count: int) -> None:
+    """Check that a network's pictures can be seen from cameras.
+
+    Args:
+        network: The network.
+        cameras: Labels, [N or 1, 25].
+        count: N.
+
+    Raises:
+        GaneditError: The network draws flat pictures.
+        ValueError: These are no such cameras.
+    """
+    if not isinstance(network.generator, TriPlaneGenerator):
+        raise GaneditError(
+            f"{network.source}: draws flat pictures, which no camera goes around; cameras are for"
+            " tri-plane networks, such as clay-3d"
+        )
+    if cameras.ndim != 2 or len(cameras) not in (1, count):
+        raise ValueError(f"cameras: expected [{count} or 1, 25], got {list(cameras.shape)}")
+    check_camera(cameras)
 
 
 def maps_and_offsets(
@@ -166,9 +216,15 @@ def check_fits(network: Network, latent: Latent, *, name: str | None = None) -> 
         name: Of the latent, for the error; its first row's by default.
 
     Raises:
-        GaneditError: It has another shape, another generator made it, or its noise maps do not fit.
+        GaneditError: It has another shape, another generator made it, its noise maps do not fit, or
+            its cameras are none.
     """
     generator = network.generator
+    if latent.cameras is not None:
+        try:
+            check_cameras(network, latent.cameras, count=len(latent))
+        except ValueError as error:
+            raise GaneditError(f"{name or row_name(latent)}: {error}") from error
     mark = latent.fingerprint if network.accepts(latent.fingerprint) else network.fingerprint
     check_latent(
         latent,

@@ -140,6 +140,28 @@ def depth_limits(views: list[Views], generator: TriPlaneGenerator) -> tuple[floa
     return float(low), float(high)
 
 
+def check_reach(generator: TriPlaneGenerator, cameras: Tensor) -> None:
+    """Check that the generator's box is where the rays of cameras are sampled.
+
+    Args:
+        generator: Which renders.
+        cameras: Labels, [F, 25].
+
+    Raises:
+        ValueError: A camera is too far away, or too near.
+    """
+    start, end, half = generator.rays.start, generator.rays.end, generator.box_size / 2
+    if start == "auto" or end == "auto":
+        return
+    for distance in cameras[:, [3, 7, 11]].norm(dim=1).tolist():
+        if not float(start) - half < distance < float(end) + half:
+            raise ValueError(
+                f"a camera is {distance:.3g} from the world's origin, but this generator looks from"
+                f" {start:g} to {end:g} along its rays; scale the positions to about"
+                f" {generator.config['camera_radius']:g}"
+            )
+
+
 @torch.no_grad()
 def volume_mesh(
     volume: Volume,

@@ -5,8 +5,9 @@ StyleGAN2 blocks enlarge the picture. Parameter names and shapes are those of NV
 its state dicts load as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
@@ -24,10 +25,15 @@ from ganedit.generators.options import (
 )
 from ganedit.generators.stylegan2 import FullyConnected, StyleGAN2Generator, SynthesisBlock
 from ganedit.ops import PlaneAxes, triplane_sample
+from ganedit.ops.softplus import softplus
+from ganedit.ops.triplane_sample import channels_last
 from ganedit.three_d.cameras import FFHQ_FOCAL, camera_label, camera_rays, look_at_pose
-from ganedit.three_d.volume import Draws, RayOptions, render_rays
+from ganedit.three_d.volume import Draws, RayOptions, rays_at_once, render_rays
 
 CAMERA_NUMBERS = 25
+MAX_MEMORY = 2**30  # bytes for rays when nobody says how many
+MAX_MEMORY_LEARNING = 2**32  # and when gradients are recorded
+_TILE = 12288  # points decoded together on a processor, so that they stay in its cache
 _SR_NOISE = ("none", "const", "random")
 
 
@@ -48,6 +54,11 @@ class Views:
     opacity: Tensor
 
 
+class _Softplus(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return softplus(x)
+
+
 class Decoder(nn.Module):
     """From the features of points to densities and colours."""
 
@@ -58,15 +69,27 @@ class Decoder(nn.Module):
         super().__init__()
         self.net = nn.Sequential(
             FullyConnected(in_features, hidden, lr_multiplier=lr_multiplier),
-            nn.Softplus(),
+            _Softplus(),
             FullyConnected(hidden, 1 + out_features, lr_multiplier=lr_multiplier),
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return densities [N, P], before the softplus, and features [N, P, C] in about 0..1."""
-        out = self.net(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        """Return densities [P], before the softplus, and features [P, C] in about 0..1."""
+        hidden = self.net[:2](x)
         # Colours slightly beyond 0..1, so that black and white need no infinite logits (Mip-NeRF).
-        return out[..., 0], out[..., 1:].sigmoid() * 1.002 - 0.001
+        features = self._outputs(hidden, slice(1, None)).sigmoid_()
+        features = torch.add(features.new_tensor(-0.001), features, alpha=1.002)
+        return self._outputs(hidden, slice(1))[:, 0], features
+
+    def densities(self, x: Tensor) -> Tensor:
+        """Return the densities [P] alone."""
+        return self._outputs(self.net[:2](x), slice(1))[:, 0]
+
+    def _outputs(self, hidden: Tensor, part: slice) -> Tensor:
+        """Return some outputs of the last layer, contiguous."""
+        last = self.net[2]
+        bias, weight = last.bias[part] * last.bias_gain, last.weight[part]
+        return torch.addmm(bias, hidden, weight.mT, alpha=last.weight_gain)
 
 
 class Superresolution(nn.Module):
@@ -367,13 +390,30 @@ class TriPlaneGenerator(nn.Module):
             Densities [N, P], before the renderer's softplus, and features [N, P, C] in about 0..1,
             the first three of which are red, green and blue.
         """
-        places = points * (2 / self.box_size)
-        densities, features = self.decoder(triplane_sample(planes, places, axes=self.plane_axes))
-        return densities, features
+        parts = [self.decoder(x) for x in self._sampled(planes, points)]
+        densities, features = (_joined(x) for x in zip(*parts, strict=True))
+        shape = points.shape[:2]
+        return densities.view(shape), features.view(*shape, -1)
 
     def density(self, planes: Tensor, points: Tensor) -> Tensor:
         """Return the densities [N, P] of `colours` alone."""
-        return self.colours(planes, points)[0]
+        parts = [self.decoder.densities(x) for x in self._sampled(planes, points)]
+        return _joined(parts).view(points.shape[:2])
+
+    def _sampled(self, planes: Tensor, points: Tensor) -> Iterator[Tensor]:
+        """Yield the features [P, C] of points, one portion after the other."""
+        places = points * (2 / self.box_size)
+        if self._learns(planes, points) or planes.device.type != "cpu":
+            yield triplane_sample(planes, places, axes=self.plane_axes).flatten(0, 1)
+            return
+        for picture, inside in zip(channels_last(planes).split(1), places.split(1), strict=True):
+            for portion in inside.split(_TILE, dim=1):
+                yield triplane_sample(picture, portion, axes=self.plane_axes)[0]
+
+    def _learns(self, *tensors: Tensor) -> bool:
+        """Return whether gradients are recorded for tensors, or for the decoder."""
+        learning = any(x.requires_grad for x in (*tensors, *self.decoder.parameters()))
+        return learning and torch.is_grad_enabled()
 
     def render(
         self,
@@ -384,8 +424,11 @@ class TriPlaneGenerator(nn.Module):
         resolution: int | None = None,
         samples: tuple[int, int] | None = None,
         draws: Draws | None = None,
+        max_memory: int | None = None,
     ) -> Views:
         """Return what cameras see.
+
+        Each picture is computed by itself, so that it does not depend on the others.
 
         Args:
             planes: [N, 3, C, H, W], or one of them for all cameras.
@@ -394,20 +437,41 @@ class TriPlaneGenerator(nn.Module):
             resolution: Rays along each side; None is ``neural_resolution``.
             samples: Of a ray in the first and the second pass; None is the network's own.
             draws: Where the samples lie in their intervals; None is the middle.
+            max_memory: Bytes for rays, their samples and what they see, beside the planes and what
+                super-resolution takes for its picture; None is 1 GiB, and 4 GiB when gradients are
+                recorded. Where all rays would take more, they are rendered in portions, which
+                gives the same up to rounding; with gradients, each portion is rendered twice.
+
+        Raises:
+            GaneditError: Not even one ray fits into ``max_memory``.
+            ValueError: The shapes do not fit.
         """
-        resolution = self.neural_resolution if resolution is None else resolution
         count = len(camera)
-        planes = planes.expand(count, -1, -1, -1, -1)
-        origins, directions = camera_rays(camera, resolution)
+        if len(planes) not in (1, count):
+            raise ValueError(f"planes: expected {count} or 1 of them, got {len(planes)}")
+        resolution = self.neural_resolution if resolution is None else resolution
         rays = self.rays if samples is None else self.rays.with_samples(*samples)
-        with torch.autocast(planes.device.type, enabled=False):  # sums over rays need float32
-            features, depth, opacity = render_rays(
-                lambda points: self.colours(planes, points), origins, directions, rays, draws=draws
-            )
+        at_once = self._rays_at_once(
+            count * resolution**2, rays, max_memory, self._learns(planes, camera), planes.device
+        )
+        origins, directions = camera_rays(camera, resolution)
+        pictures = channels_last(planes.to(origins.dtype)).split(1) * (count // len(planes))
+        views = []
+        with torch.autocast(planes.device.type, enabled=False):
+            for row, picture in enumerate(pictures):
+                one = slice(row, row + 1)
+                part = None if draws is None else draws.part(pictures=one)
+                decode = partial(self.colours, picture)
+                views.append(
+                    render_rays(
+                        decode, origins[one], directions[one], rays, draws=part, at_once=at_once
+                    )
+                )
+        features, depth, opacity = (_joined(x) for x in zip(*views, strict=True))
         if self.white_back:
             features = features + (1 - opacity[..., None])
         maps = (features * 2 - 1).mT.unflatten(2, (resolution, resolution))
-        raw = maps[:, :3]
+        raw = maps[:, :3].contiguous()  # a view would keep all channels
         image = raw
         if self.superresolution is not None:
             last = ws[:, -1].expand(count, -1)
@@ -419,6 +483,33 @@ class TriPlaneGenerator(nn.Module):
             x[:, None].unflatten(2, (resolution, resolution)) for x in (depth, opacity)
         )
         return Views(image, raw, depth, opacity)
+
+    def _rays_at_once(
+        self,
+        count: int,
+        options: RayOptions,
+        max_memory: int | None,
+        learns: bool,
+        device: torch.device,
+    ) -> int:
+        """Return how many of ``count`` rays may be sampled together; see `rays_at_once`."""
+        if max_memory is None:
+            max_memory = MAX_MEMORY_LEARNING if learns else MAX_MEMORY
+        channels, hidden = self.decoder.net[0].weight.shape[::-1]
+        # In float32: a sample's place, the 12 cells around and their weights, its features, hidden
+        # layer before and after the activation, and outputs; twice that with their gradients. A
+        # ray's origin, direction and limits, and what it sees, which is copied twice.
+        sample = 4 * (64 + channels + 2 * hidden + 3 * (1 + channels))
+        at_once = rays_at_once(
+            count,
+            options,
+            ray_bytes=4 * (16 + 3 * channels),
+            sample_bytes=sample * (2 if learns else 1),
+            max_memory=max_memory,
+        )
+        if learns or device.type != "cpu":
+            return at_once
+        return min(at_once, max(1, _TILE // max(options.coarse, options.fine)))
 
     def synthesize(
         self,
@@ -449,6 +540,10 @@ class TriPlaneGenerator(nn.Module):
                 f"camera: expected [{count} or 1, {CAMERA_NUMBERS}], got {list(camera.shape)}"
             )
         return camera.expand(count, -1)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def _check(config: dict[str, Any]) -> None:

@@ -39,6 +39,12 @@ class Comparison:
             self.features = list(perceptual.encode(targets) if features is None else features)
         self._masks = None if mask is None else [_reduce(mask, x) for x in self.features]
 
+    def rows(self, photos: slice) -> "Comparison":
+        """Return the comparison with some of the photos."""
+        mask = None if self.mask is None else self.mask[photos]
+        features = [x[photos] for x in self.features]
+        return Comparison(self.perceptual, self.targets[photos], mask, features=features)
+
     def distance(self, images: Tensor) -> Tensor:
         """Return the perceptual distance of each picture [N, 3, R, R] to its photo, [N]."""
         if self._masks is None:

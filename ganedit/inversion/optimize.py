@@ -21,6 +21,8 @@ from ganedit.checkpoints import Network, label_batch
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator
 from ganedit.generators.statistics import SAMPLES, map_samples, spread
+from ganedit.generators.triplane import TriPlaneGenerator
+from ganedit.inversion.cameras import Poses, move_cameras
 from ganedit.inversion.comparison import Comparison, read_mask
 from ganedit.io.latents import Latent
 from ganedit.losses.perceptual import PerceptualDistance, load_perceptual
@@ -42,6 +44,7 @@ _SECOND_STAGE = 0.5
 _SEARCH_BETAS = (0.9, 0.999)
 _REFINEMENT_BETAS = (0.8, 0.99)  # a short run is over before Adam's usual averages settle
 _IMPROVEMENT = 1e-3
+_CAMERA_RATE = 0.05  # radians a step for each unit of a latent
 _PROBES = 32
 _PIXELS_AT_ONCE = 32 * 64**2  # rendered without gradients: less memory than a step takes
 
@@ -49,6 +52,9 @@ _PIXELS_AT_ONCE = 32 * 64**2  # rendered without gradients: less memory than a s
 @dataclass(frozen=True, eq=False)
 class Projection:
     """What an inversion found, one entry a photo.
+
+    Of photos of one head, there is one entry for all in ``ws``, ``noise``, ``best_step``,
+    ``history`` and ``deviation``.
 
     Attributes:
         ws: Latents, [N, num_ws, w_dim].
@@ -63,6 +69,8 @@ class Projection:
         deviation: How far ``ws`` are from the average latent, [N], in units of that distance of a
             typical sample: about 1 is where edits work best.
         seconds: Wall-clock time.
+        cameras: From where ``images`` are seen, [N, 25]; None of a generator of flat pictures.
+        moved: How far they moved in yaw and in pitch, radians, [N, 2]; None where they did not.
     """
 
     ws: Tensor
@@ -75,13 +83,17 @@ class Projection:
     domain_gap: Tensor
     deviation: Tensor
     seconds: float
+    cameras: Tensor | None = None
+    moved: Tensor | None = None
 
     def latent(self, network: Network, *, names: Sequence[str] = ()) -> Latent:
         """Return what was found as latents to save and edit.
 
+        That of one head has the camera of its first photo.
+
         Args:
             network: The one whose generator was projected into.
-            names: One a photo, or none.
+            names: One a latent, or none.
         """
         return Latent(
             ws=self.ws.cpu(),
@@ -90,6 +102,7 @@ class Projection:
             network=network.home,
             noise=self.noise and tuple(x.cpu() for x in self.noise),
             names=tuple(names),
+            cameras=None if self.cameras is None else self.cameras[: len(self.ws)].cpu(),
         )
 
 
@@ -102,9 +115,12 @@ def project(
     initial: Tensor | Latent | None = None,
     mask: Tensor | None = None,
     target_features: Sequence[Tensor] | None = None,
+    cameras: Tensor | None = None,
+    optimize_cameras: bool = False,
+    one_head: bool = False,
     steps: int | None = None,
     pixel_weight: float = 10.0,
-    optimize_noise: bool = True,
+    optimize_noise: bool | None = None,
     two_stage: bool = False,
     noise_regularization: float = 1e5,
     average_weight: float = 0.0,
@@ -131,10 +147,16 @@ def project(
             and so becomes what the generator thinks likely there.
         target_features: What pictures are compared with instead of the photos' own features, as
             `PerceptualDistance.encode` returns them.
+        cameras: From where the photos were taken, for a tri-plane generator, [N or 1, 25]; None is
+            its front.
+        optimize_cameras: Move the cameras too, around the head.
+        one_head: The photos are views of one head: they share one latent and its noise maps, whose
+            loss is the mean of theirs.
         steps: Optimisation steps; None is 500 from a searched start, `REFINEMENT_STEPS` from
             ``initial``.
         pixel_weight: Weight of the mean squared pixel difference beside the distance.
-        optimize_noise: Optimise noise maps too; otherwise the generator's own are used.
+        optimize_noise: Optimise noise maps too; otherwise the generator's own are used. None does
+            but for tri-plane generators, whose maps hold texture of planes, not of pictures.
         two_stage: Move only the latents in the first half of the schedule and only the noise maps
             in the second (Image2StyleGAN++, Abdal et al. 2020), so that maps hold only what no
             latent can.
@@ -145,7 +167,7 @@ def project(
             reference's 0.05 in ``w``, where it explores, and 0 in ``w+``, where it only delays.
         candidates: Samples to choose the start from, the average latent first (1 is only that);
             None decides by resolution.
-        seeds: One a photo; by default all 0, so that equal photos give equal results.
+        seeds: One a latent; by default all 0, so that equal photos give equal results.
         label: The condition of a conditional generator, c_dim numbers: latents of this class are
             where the search starts, and measure its steps.
         patience: Steps without progress until a photo's ramp-down is brought forward, and then
@@ -161,26 +183,23 @@ def project(
         The best step of each photo.
 
     Raises:
-        GaneditError: The generator needs a label and has none, or the other way round; or it
-            renders values that are not finite.
+        GaneditError: The generator needs a label and has none, or the other way round; or there are
+            cameras, and it draws flat pictures; or it renders values that are not finite.
     """
     generator = network.generator
-    seeds = [0] * len(targets) if seeds is None else list(seeds)
+    rows = 1 if one_head else len(targets)
+    seeds = [0] * rows if seeds is None else list(seeds)
+    optimize_noise = _default(optimize_noise, not isinstance(generator, TriPlaneGenerator))
     if two_stage and not optimize_noise:
         raise ValueError("two_stage: its second stage moves the noise maps; set optimize_noise")
     steps = _default(steps, SEARCH_STEPS if initial is None else REFINEMENT_STEPS)
     searched_noise = 0.05 if space == "w" and initial is None else 0.0
     latent_noise = _default(latent_noise, searched_noise)
-    _check(
-        generator,
-        targets,
-        space=space,
-        steps=steps,
-        seeds=seeds,
-        max_seconds=max_seconds,
-        dtype=dtype,
-    )
-    given, given_noise = _read_initial(network, initial, len(targets))
+    _check(generator, targets, space=space, steps=steps, max_seconds=max_seconds, dtype=dtype)
+    if len(seeds) != rows:
+        raise ValueError(f"seeds: expected {rows}, got {len(seeds)}")
+    poses = Poses(generator, cameras, photos=len(targets))
+    given, given_noise = _read_initial(network, initial, rows)
     started = time.monotonic()
     targets = targets.to(generator.w_avg.device)
     mask = None if mask is None else read_mask(mask, targets)
@@ -189,18 +208,30 @@ def project(
     with torch.no_grad():
         comparison = Comparison(perceptual, targets, mask, features=target_features)
         samples = map_samples(generator, label_batch(network, label, SAMPLES))
-        w_std = spread(samples)
-        average = samples.mean(dim=0)
+        goal = _Goal(
+            comparison,
+            average=samples.mean(dim=0),
+            w_std=spread(samples),
+            pixel_weight=pixel_weight,
+            noise_regularization=noise_regularization,
+            average_weight=average_weight,
+            one_head=one_head,
+        )
         start, gap = _choose_start(
-            generator, samples, comparison, candidates=1 if given is not None else candidates
+            poses,
+            samples,
+            comparison,
+            candidates=1 if given is not None else candidates,
+            one_head=one_head,
         )
     streams = [torch.Generator().manual_seed(seed) for seed in seeds]
     noise = given_noise or _initial_noise(generator, streams, targets.device)
     run = _Run(
         _in_space(start if given is None else given, space, generator.num_ws),
         noise=noise if optimize_noise else (),
+        moves=poses.no_moves() if optimize_cameras else None,
         schedule=_Schedule(
-            len(targets), steps=steps, patience=patience or max(1, steps // 5), staged=two_stage
+            rows, steps=steps, patience=patience or max(1, steps // 5), staged=two_stage
         ),
         betas=_SEARCH_BETAS if initial is None else _REFINEMENT_BETAS,
     )
@@ -210,21 +241,15 @@ def project(
             run.schedule.at_least((time.monotonic() - started) / max_seconds)
         if run.schedule.finished:
             break
-        jitter = w_std * latent_noise * run.schedule.latent_noise().to(targets.device)
+        jitter = goal.w_std * latent_noise * run.schedule.latent_noise().to(targets.device)
         latents = run.latents + jitter * _normal(streams, run.latents.shape[1:], targets.device)
         ws = latents.expand(-1, generator.num_ws, -1)
         with torch.autocast(
             targets.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16
         ):
-            images = generator.synthesize(ws, noise=run.noise or "const")
+            images = poses.draw(ws, noise=run.noise or "const", moves=run.moves)
             distance = comparison.distance(images)
-        loss = distance + pixel_weight * comparison.pixel_distance(images)
-        regularized = loss
-        if run.noise:
-            regularized = regularized + noise_regularization * noise_correlation(run.noise)
-        if average_weight:
-            pull = average_pull(ws, average, w_std=w_std)
-            regularized = regularized + average_weight * pull
+        loss, regularized = goal.losses(images, distance, ws, run.noise)
         gradients = torch.autograd.grad(regularized.sum(), run.variables)
         history.append(run.record(step, loss.detach(), ws.detach()))
         run.update(gradients, learning_rate=initial_learning_rate)
@@ -232,9 +257,7 @@ def project(
         if on_step is not None:
             values = {"loss": loss, "distance": distance, "images": images}
             on_step(step + 1, steps, {name: value.detach() for name, value in values.items()})
-    return _result(
-        run, generator, comparison, history, gap=gap, average=average, w_std=w_std, started=started
-    )
+    return _result(run, poses, goal, history, gap=gap, started=started)
 
 
 def default_perceptual(network: Network) -> Literal["lpips", "clay"]:
@@ -246,6 +269,41 @@ def default_perceptual(network: Network) -> Literal["lpips", "clay"]:
     """
     told = network.metadata.get("provenance", {}).get("perceptual")
     return "clay" if told == "clay" or network.source in embedded() else "lpips"
+
+
+@dataclass(frozen=True, eq=False)
+class _Goal:
+    """What is minimised; the settings are those of `project`."""
+
+    comparison: Comparison
+    average: Tensor
+    w_std: float
+    pixel_weight: float
+    noise_regularization: float
+    average_weight: float
+    one_head: bool
+
+    def losses(
+        self, images: Tensor, distance: Tensor, ws: Tensor, noise: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the losses of latents without and with what holds them, [N], or [1] of one head.
+
+        Args:
+            images: What is drawn of them, [N, 3, R, R].
+            distance: Perceptual, of these to the photos, [N].
+            ws: The latents, [N or 1, num_ws, w_dim].
+            noise: Maps, [N or 1, 1, R, R] each.
+        """
+        loss = distance + self.pixel_weight * self.comparison.pixel_distance(images)
+        if self.one_head:
+            loss = loss.mean(dim=0, keepdim=True)
+        held = loss
+        if noise:
+            held = held + self.noise_regularization * noise_correlation(noise)
+        if self.average_weight:
+            pull = average_pull(ws, self.average, w_std=self.w_std)
+            held = held + self.average_weight * pull
+        return loss, held
 
 
 class _Schedule:
@@ -317,12 +375,14 @@ class _Run:
         latents: Tensor,
         *,
         noise: tuple[Tensor, ...],
+        moves: Tensor | None,
         schedule: _Schedule,
         betas: tuple[float, float],
     ) -> None:
         self.latents = latents.detach().clone().requires_grad_(True)
         self.noise = tuple(x.detach().clone().requires_grad_(True) for x in noise)
-        self.variables = [self.latents, *self.noise]
+        self.moves = None if moves is None else moves.requires_grad_(True)
+        self.variables = [self.latents, *self.noise, *(() if moves is None else (moves,))]
         self.schedule = schedule
         self._means = [torch.zeros_like(x) for x in self.variables]
         self._squares = [torch.zeros_like(x) for x in self.variables]
@@ -333,6 +393,7 @@ class _Run:
         self.best_step = torch.zeros(count, dtype=torch.long, device=latents.device)
         self.best_ws: Tensor | None = None
         self.best_noise = [x.detach().clone() for x in self.noise]
+        self.best_moves = None if moves is None else moves.detach().clone()
 
     def record(self, step: int, loss: Tensor, ws: Tensor) -> Tensor:
         """Keep what was just rendered where it is the best so far; return the losses to log."""
@@ -345,6 +406,8 @@ class _Run:
         self.best_ws = torch.where(better[:, None, None], ws, self.best_ws)
         for kept, x in zip(self.best_noise, self.noise, strict=True):
             kept.copy_(torch.where(better[:, None, None, None], x.detach(), kept))
+        if self.moves is not None and self.best_moves is not None:
+            self.best_moves = torch.where(better[:, None], self.moves.detach(), self.best_moves)
         return torch.where(running, loss, math.nan)
 
     def update(self, gradients: Sequence[Tensor], *, learning_rate: float) -> None:
@@ -353,6 +416,8 @@ class _Run:
         rate = self.schedule.learning_rate() * learning_rate
         latents, noise = self.schedule.moving()
         rates = [rate * latents, *[rate * noise] * len(self.noise)]
+        if self.moves is not None:
+            rates.append(rate * latents * _CAMERA_RATE)
         first, second = self._betas
         correction = 1 - first**self._updates
         with torch.no_grad():
@@ -374,7 +439,6 @@ def _check(
     *,
     space: str,
     steps: int,
-    seeds: Sequence[int],
     max_seconds: float | None,
     dtype: torch.dtype,
 ) -> None:
@@ -389,8 +453,6 @@ def _check(
         raise ValueError(f"space: expected 'w' or 'w+', got {space!r}")
     if steps < 1:
         raise ValueError(f"steps: expected at least 1, got {steps}")
-    if len(seeds) != len(targets):
-        raise ValueError(f"seeds: expected {len(targets)}, got {len(seeds)}")
     if dtype not in (torch.float32, torch.bfloat16):
         raise ValueError(f"dtype: expected torch.float32 or torch.bfloat16, got {dtype}")
     if max_seconds is not None and not max_seconds > 0:
@@ -438,45 +500,71 @@ def _in_space(ws: Tensor, space: Literal["w", "w+"], num_ws: int) -> Tensor:
 
 
 def _choose_start(
-    generator: Generator,
+    poses: Poses,
     samples: Tensor,
     comparison: Comparison,
     *,
     candidates: int | None,
+    one_head: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return the closest of some samples for each photo, [N, 1, w_dim], and the domain gaps, [N].
 
-    The first of the candidates is the average latent.
+    The first of the candidates is the average latent. Photos of one head get one start.
     """
     if candidates is None:
-        candidates = min(256, max(32, 256 * 64**2 // generator.img_resolution**2))
-    perceptual = comparison.perceptual
+        side = poses.generator.img_resolution
+        candidates = min(256, max(32, 256 * 64**2 // side**2))
     w = torch.cat([samples.mean(dim=0, keepdim=True), samples[: max(candidates, _PROBES) - 1]])
+    tables, gaps = [], []
+    for photos, camera in poses.groups():
+        table, gap = _distances(poses.generator, w, comparison.rows(photos), camera)
+        tables.append(table[:, :candidates])
+        gaps.append(gap)
+    table = torch.cat(tables)
+    if one_head:
+        table = table.mean(dim=0, keepdim=True)
+    return w[table.argmin(dim=1)][:, None], torch.cat(gaps)
+
+
+def _distances(
+    generator: Generator, w: Tensor, comparison: Comparison, camera: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return how far photos are from what latents render, [N, M], and their domain gaps, [N].
+
+    Args:
+        generator: Which renders.
+        w: Latents, [M, w_dim], the first `_PROBES` of which measure how far pictures can be apart.
+        comparison: With N photos.
+        camera: From where all are seen, [1, 25]; None of flat pictures.
+    """
+    perceptual = comparison.perceptual
     probes: list[Tensor] = []
     rows = []
     for part in w.split(_PROBES):
-        features = _features(generator, perceptual, part)
+        features = _features(generator, perceptual, part, camera)
         probes = probes or features
         between = perceptual.distance_table(probes, features)
         rows.append(torch.cat([comparison.to_each(features), between]))
-    table = torch.cat(rows, dim=1)  # [N + probes, candidates]
+    table = torch.cat(rows, dim=1)  # [N + probes, M]
     if not bool(table.isfinite().all()):
         raise GaneditError("the network renders values that are not finite; it is damaged")
     count = len(comparison.targets)
     own = table[count:].clone()
     own.fill_diagonal_(math.inf)
-    gaps = table[:count].amin(dim=1) / own.amin(dim=1).max().clamp_min(1e-12)
-    best = table[:count, :candidates].argmin(dim=1)
-    return w[best][:, None], gaps
+    farthest = own.amin(dim=1).max().clamp_min(1e-12)
+    return table[:count], table[:count].amin(dim=1) / farthest
 
 
-def _features(generator: Generator, perceptual: PerceptualDistance, w: Tensor) -> list[Tensor]:
+def _features(
+    generator: Generator, perceptual: PerceptualDistance, w: Tensor, camera: Tensor | None
+) -> list[Tensor]:
     """Return the features of what latents [M, w_dim] render, M rows each, a few at a time."""
     size = max(1, _PIXELS_AT_ONCE // generator.img_resolution**2)
     kept: list[Tensor] = []
     for start in range(0, len(w), size):
         ws = w[start : start + size, None].expand(-1, generator.num_ws, -1)
-        maps = perceptual.encode(generator.synthesize(ws, noise="const"))
+        images = Poses(generator, camera, photos=len(ws)).draw(ws, noise="const")
+        maps = perceptual.encode(images)
         kept = kept or [_empty(len(w), x) for x in maps]
         for all_of_it, x in zip(kept, maps, strict=True):
             all_of_it[start : start + size] = x
@@ -507,21 +595,23 @@ def _normal(
 
 def _result(
     run: _Run,
-    generator: Generator,
-    comparison: Comparison,
+    poses: Poses,
+    goal: _Goal,
     history: Sequence[Tensor],
     *,
     gap: Tensor,
-    average: Tensor,
-    w_std: float,
     started: float,
 ) -> Projection:
     if run.best_ws is None or not bool(run.best_loss.isfinite().all()):
         raise GaneditError("the optimisation gave values that are not finite")
-    noise = tuple(run.best_noise) or None
+    noise, moved = tuple(run.best_noise) or None, run.best_moves
+    cameras = poses.cameras
+    if cameras is not None and moved is not None:
+        assert isinstance(poses.generator, TriPlaneGenerator)
+        cameras = move_cameras(cameras, moved, poses.generator)
     with torch.no_grad():
-        images = generator.synthesize(run.best_ws, noise=noise or "const")
-        distance = comparison.distance(images)
+        images = poses.draw(run.best_ws, noise=noise or "const", moves=moved)
+        distance = goal.comparison.distance(images)
     return Projection(
         ws=run.best_ws,
         space="w" if run.latents.shape[1] == 1 else "w+",
@@ -531,6 +621,8 @@ def _result(
         best_step=run.best_step,
         history=torch.stack(list(history)),
         domain_gap=gap,
-        deviation=average_pull(run.best_ws, average, w_std=w_std).sqrt(),
+        deviation=average_pull(run.best_ws, goal.average, w_std=goal.w_std).sqrt(),
         seconds=time.monotonic() - started,
+        cameras=cameras,
+        moved=moved,
     )

@@ -19,11 +19,14 @@ from ganedit.checkpoints import Network
 from ganedit.checkpoints.tuning import pays, synthesis_weights
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator, Noise
+from ganedit.generators.triplane import TriPlaneGenerator
+from ganedit.inversion.cameras import Poses
 from ganedit.inversion.comparison import Comparison, read_mask
 from ganedit.inversion.optimize import default_perceptual
 from ganedit.io.latents import Latent, check_latent
 from ganedit.losses.perceptual import PerceptualDistance, load_perceptual
 from ganedit.losses.pixel import pixel_distance
+from ganedit.three_d.cameras import sample_cameras
 
 _LEARNING_RATE = 3e-4
 _LOW_RANK_LEARNING_RATE = 3e-3
@@ -32,6 +35,8 @@ _FACTOR_SEED = 0
 _LOCALITY_SEED = 0
 _LOCALITY_TRUNCATION = 0.5
 _LOCALITY_REACH = 30.0  # α of section 3.2, in the norm of all layers' latents together
+_VIEW_SEED = 1
+_VIEW_YAW, _VIEW_PITCH = 0.6, 0.3  # radians around the front
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +67,7 @@ def tune(
     *,
     perceptual: PerceptualDistance | None = None,
     mask: Tensor | None = None,
+    cameras: Tensor | None = None,
     steps: int = 350,
     learning_rate: float | None = None,
     pixel_weight: float = 1.0,
@@ -69,6 +75,7 @@ def tune(
     stop_distance: float | None = None,
     locality_weight: float = 0.0,
     locality_samples: int = 1,
+    view_weight: float = 0.0,
     max_seconds: float | None = None,
     on_step: Callable[[int, int, Mapping[str, Tensor]], None] | None = None,
 ) -> Tuned:
@@ -76,10 +83,13 @@ def tune(
 
     Args:
         network: It is left as it is.
-        latent: The pivots, one a photo; their noise maps are used, else the generator's own.
+        latent: The pivots, one a photo, or one of which all photos are views; their noise maps are
+            used, else the generator's own.
         targets: Photos, [N, 3, R, R] in [-1, 1], at the generator's resolution.
         perceptual: The distance to minimise; None is `default_perceptual` of the network.
         mask: What of the photos counts, [N or 1, 1, R, R] in [0, 1], as for `project`.
+        cameras: From where the photos were taken, for a tri-plane generator, [N or 1, 25]; None is
+            what the latent tells, else the front.
         steps: Updates at most.
         learning_rate: Adam's; None is the paper's 3e-4, or ten times that with a rank.
         pixel_weight: Weight of the mean squared pixel difference beside the distance.
@@ -90,6 +100,8 @@ def tune(
         locality_weight: Weight of the locality regulariser, which holds the pictures of latents
             around the pivots to the original generator's; the paper's is 0.1, 0 leaves it out.
         locality_samples: Such latents a step.
+        view_weight: Weight of what holds a tri-plane generator's pivots, seen from anywhere in
+            front, to what they were: photos say nothing of the other sides.
         max_seconds: Stop at the first step after this time; at least one update is made.
         on_step: Called after each update with ``loss`` and ``distance`` [N] and ``images``
             [N, 3, R, R], detached.
@@ -98,8 +110,8 @@ def tune(
         The best step of all, by the mean loss of the photos.
 
     Raises:
-        GaneditError: The latent is not the network's, the network is tuned already, or it renders
-            values that are not finite.
+        GaneditError: The latent is not the network's, the network is tuned already, it renders
+            values that are not finite, or there are cameras, and it draws flat pictures.
     """
     _check(network, latent, targets, steps=steps, samples=locality_samples, rank=rank)
     started = time.monotonic()
@@ -108,16 +120,18 @@ def tune(
         learning_rate = _LEARNING_RATE if rank is None else _LOW_RANK_LEARNING_RATE
     if perceptual is None:
         perceptual = load_perceptual(default_perceptual(network), device=device)
-    with torch.no_grad():
-        pivots = _gather_pivots(latent, targets, perceptual, mask, device)
     generator, parameters = _trainable_copy(network.generator, rank)
+    poses = Poses(generator, latent.cameras if cameras is None else cameras, photos=len(targets))
+    with torch.no_grad():
+        pivots = _gather_pivots(latent, targets, perceptual, mask, poses)
     locality = _Locality(network.generator, perceptual, latent.ws.to(device))
+    views = _Views(network.generator, perceptual, latent) if view_weight > 0 else None
     optimizer = torch.optim.Adam(parameters, lr=learning_rate)
     best = _Best()
     history: list[Tensor] = []
     for step in range(steps + 1):
         optimizer.zero_grad(set_to_none=True)
-        images, distance, loss = _accumulate(generator, pivots, pixel_weight)
+        images, distance, loss = _accumulate(pivots, pixel_weight)
         history.append(loss.cpu())
         best.record(step, images, distance, loss, parameters)
         if on_step is not None and step > 0:
@@ -128,6 +142,8 @@ def tune(
             break
         if locality_weight > 0:
             (locality_weight * locality.loss(generator, locality_samples)).backward()
+        if views is not None:
+            (view_weight * views.loss(generator)).backward()
         optimizer.step()
     if best.images is None or best.distance is None:
         raise GaneditError("the network renders values that are not finite; it is damaged")
@@ -172,7 +188,8 @@ def _check(
         noise_shapes=generator.noise_shapes,
     )
     side = generator.img_resolution
-    if tuple(targets.shape) != (len(latent), 3, side, side):
+    views = len(targets) if len(latent) == 1 and _is_solid(generator) else len(latent)
+    if tuple(targets.shape) != (views, 3, side, side) or not views:
         raise ValueError(
             f"targets: expected [{len(latent)}, 3, {side}, {side}], got {list(targets.shape)}"
         )
@@ -182,12 +199,17 @@ def _check(
             raise ValueError(f"{name}: expected 1 or more, got {count}")
 
 
+def _is_solid(generator: Generator) -> bool:
+    return isinstance(generator, TriPlaneGenerator)
+
+
 @dataclass(frozen=True, eq=False)
 class _Pivots:
-    """Some of the pivots, as many as are computed at a time."""
+    """Some of the photos, as many as are computed at a time, and their pivots."""
 
     ws: Tensor
     noise: Noise
+    poses: Poses
     comparison: Comparison
 
 
@@ -196,17 +218,20 @@ def _gather_pivots(
     targets: Tensor,
     perceptual: PerceptualDistance,
     mask: Tensor | None,
-    device: torch.device,
+    poses: Poses,
 ) -> list[_Pivots]:
     size = max(1, _BATCH_PIXELS // targets.shape[-1] ** 2)
+    device = poses.generator.w_avg.device
     masks = None if mask is None else read_mask(mask, targets).to(device)
     gathered = []
-    for start in range(0, len(latent), size):
-        rows = latent.rows(start, min(start + size, len(latent)))
-        photos = targets[start : start + size].to(device)
+    for start in range(0, len(targets), size):
+        part = slice(start, start + size)
+        rows = latent if len(latent) < len(targets) else latent.rows(start, start + size)
+        photos = targets[part].to(device)
         noise: Noise = "const" if rows.noise is None else [m.to(device) for m in rows.noise]
-        counts = None if masks is None else masks[start : start + size]
-        gathered.append(_Pivots(rows.ws.to(device), noise, Comparison(perceptual, photos, counts)))
+        counts = None if masks is None else masks[part]
+        comparison = Comparison(perceptual, photos, counts)
+        gathered.append(_Pivots(rows.ws.to(device), noise, poses.rows(part), comparison))
     return gathered
 
 
@@ -252,20 +277,16 @@ def _differences(original: Generator, tuned: Generator) -> dict[str, Tensor]:
     return found
 
 
-def _accumulate(
-    generator: Generator,
-    pivots: Sequence[_Pivots],
-    pixel_weight: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Add the gradients of the mean loss to the weights, a few pivots at a time.
+def _accumulate(pivots: Sequence[_Pivots], pixel_weight: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Add the gradients of the mean loss to the weights, a few photos at a time.
 
     Returns:
         Images [N, 3, R, R], distances [N] and losses [N], detached.
     """
-    count = sum(len(some.ws) for some in pivots)
+    count = sum(len(some.comparison.targets) for some in pivots)
     parts = []
     for some in pivots:
-        images = generator.synthesize(some.ws, noise=some.noise)
+        images = some.poses.draw(some.ws, noise=some.noise)
         distance = some.comparison.distance(images)
         loss = distance + pixel_weight * some.comparison.pixel_distance(images)
         (loss.sum() / count).backward()
@@ -336,3 +357,39 @@ class _Locality:
             classes = torch.randint(original.c_dim, (count,), generator=self._stream)
             label = torch.nn.functional.one_hot(classes, original.c_dim).float().to(device)
         return original.map(z, label, truncation_psi=_LOCALITY_TRUNCATION)
+
+
+class _Views:
+    """What holds pivots to what they were, seen from cameras other than the photos'."""
+
+    def __init__(self, original: Generator, perceptual: PerceptualDistance, latent: Latent) -> None:
+        if not isinstance(original, TriPlaneGenerator):
+            raise GaneditError("this generator draws flat pictures, which have no other views")
+        self._original = original
+        self._perceptual = perceptual
+        self._latent = latent
+        self._next = 0
+        self._stream = torch.Generator().manual_seed(_VIEW_SEED)
+
+    def loss(self, generator: Generator) -> Tensor:
+        """Return how far a pivot, taken in turn, is from the original's from a random camera."""
+        original, device = self._original, self._original.w_avg.device
+        row = self._latent.row(self._next % len(self._latent))
+        self._next += 1
+        ws = row.ws.to(device)
+        noise: Noise = "const" if row.noise is None else [m.to(device) for m in row.noise]
+        config = original.config
+        camera = sample_cameras(
+            1,
+            yaw_spread=_VIEW_YAW,
+            pitch_spread=_VIEW_PITCH,
+            distribution="uniform",
+            radius=config["camera_radius"],
+            pivot=config["camera_pivot"],
+            focal=config["camera_focal"],
+            stream=self._stream,
+        )
+        with torch.no_grad():
+            wanted = Poses(original, camera, photos=1).draw(ws, noise=noise)
+        images = Poses(generator, camera, photos=1).draw(ws, noise=noise)
+        return (self._perceptual(images, wanted) + pixel_distance(images, wanted)).mean()

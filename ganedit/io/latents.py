@@ -22,6 +22,8 @@ MAX_BYTES = 2**29  # a thousand FFHQ latents are 37 MB; noise maps of one are 22
 _FORMAT = "ganedit-latent"
 _VERSION = 1
 _VERSION_WITH_OFFSETS = 2  # older programs must not draw such a latent without them
+_VERSION_WITH_CAMERAS = 3  # nor from the front what a photo shows from elsewhere
+_CAMERA_NUMBERS = 25
 _LARGEST_SIDE = 10**5  # of a photo, in pixels
 _FARTHEST = 10.0**6  # a corner from the photo's, in pixels
 _SEPARATORS = "/\\:" if os.name == "nt" else "/\\"
@@ -76,6 +78,8 @@ class Latent:
         tuning: Name of a file beside the latent's own, which says how the generator was tuned for
             all rows (`checkpoints.tuning`); None for the generator as it is.
         alignment: Where in which photo each row's picture belongs, one a row, or none at all.
+        cameras: From where each row's photo was taken, float32 [N, 25], as `three_d.cameras` has
+            them; None for the front, and for flat pictures.
     """
 
     ws: Tensor
@@ -87,6 +91,7 @@ class Latent:
     tuning: str | None = None
     alignment: tuple[Alignment, ...] = ()
     offsets: tuple[Tensor, ...] | None = None
+    cameras: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Check shapes.
@@ -108,19 +113,7 @@ class Latent:
             )
         if self.tuning is not None and not _is_file_name(self.tuning):
             raise ValueError(f"tuning: expected the name of a file, got {self.tuning!r:.60}")
-        for noise in self.noise or ():
-            good = noise.ndim == 4 and noise.shape[0] in (1, len(self.ws)) and noise.shape[1] == 1
-            if not good or 0 in noise.shape:
-                raise ValueError(
-                    f"noise: expected [1 or {len(self.ws)}, 1, R, R], got {list(noise.shape)}"
-                )
-        for offset in self.offsets or ():
-            good = offset.ndim == 2 and offset.shape[0] in (1, len(self.ws))
-            if not good or 0 in offset.shape or offset.dtype != torch.float32:
-                raise ValueError(
-                    f"offsets: expected float32 [1 or {len(self.ws)}, channels], got"
-                    f" {_describe_tensor(offset)}"
-                )
+        _check_drawing(self)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -142,6 +135,31 @@ class Latent:
             names=self.names[start:stop],
             tuning=self.tuning,
             alignment=self.alignment[start:stop],
+            cameras=None if self.cameras is None else self.cameras[start:stop],
+        )
+
+
+def _check_drawing(latent: Latent) -> None:
+    """Check what rows are drawn with besides their ws.
+
+    Raises:
+        ValueError: A shape or type is another than documented.
+    """
+    rows = len(latent.ws)
+    for noise in latent.noise or ():
+        good = noise.ndim == 4 and noise.shape[0] in (1, rows) and noise.shape[1] == 1
+        if not good or 0 in noise.shape:
+            raise ValueError(f"noise: expected [1 or {rows}, 1, R, R], got {list(noise.shape)}")
+    for offset in latent.offsets or ():
+        good = offset.ndim == 2 and offset.shape[0] in (1, rows)
+        if not good or 0 in offset.shape or offset.dtype != torch.float32:
+            raise ValueError(
+                f"offsets: expected float32 [1 or {rows}, channels], got {_describe_tensor(offset)}"
+            )
+    cameras, wanted = latent.cameras, (rows, _CAMERA_NUMBERS)
+    if cameras is not None and (tuple(cameras.shape) != wanted or cameras.dtype != torch.float32):
+        raise ValueError(
+            f"cameras: expected float32 {list(wanted)}, got {_describe_tensor(cameras)}"
         )
 
 
@@ -159,13 +177,14 @@ def save_latent(path: Path | str, latent: Latent) -> None:
             disk fails.
     """
     noise, offsets = latent.noise, latent.offsets
-    numbers = [latent.ws, *(noise or ()), *(offsets or ())]
+    cameras = () if latent.cameras is None else (latent.cameras,)
+    numbers = [latent.ws, *(noise or ()), *(offsets or ()), *cameras]
     if not all(bool(tensor.isfinite().all()) for tensor in numbers):
         raise GaneditError(f"{path}: not written, the latent holds NaN or infinite numbers")
     refuse_large(path, 4 * sum(tensor.numel() for tensor in numbers))
     content = {
         "format": _FORMAT,
-        "version": _VERSION if offsets is None else _VERSION_WITH_OFFSETS,
+        "version": _version(latent),
         "ws": plain_tensor(latent.ws),
         "space": latent.space,
         "generator": {"fingerprint": latent.fingerprint, "network": latent.network},
@@ -177,11 +196,19 @@ def save_latent(path: Path | str, latent: Latent) -> None:
             {"photo": one.photo, "size": list(one.size), "quad": [list(xy) for xy in one.quad]}
             for one in latent.alignment
         ],
+        "cameras": None if latent.cameras is None else plain_tensor(latent.cameras),
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
     refuse_large(path, buffer.tell())
     write_bytes(path, buffer.getvalue())
+
+
+def _version(latent: Latent) -> int:
+    """Return the oldest version that can hold a latent."""
+    if latent.cameras is not None:
+        return _VERSION_WITH_CAMERAS
+    return _VERSION if latent.offsets is None else _VERSION_WITH_OFFSETS
 
 
 def check_file_size(path: Path | str, *, like: Latent, rows: int) -> None:
@@ -260,11 +287,11 @@ def latent_of(content: object, path: Path) -> Latent | None:
     if not isinstance(content, dict) or not isinstance(kind, str) or kind != _FORMAT:
         return None
     version = content.get("version")
-    if type(version) is not int or version not in (_VERSION, _VERSION_WITH_OFFSETS):
+    if type(version) is not int or not _VERSION <= version <= _VERSION_WITH_CAMERAS:
         shown = f" {version}" if type(version) is int and abs(version) < 10**6 else ""
         raise GaneditError(
-            f"{path}: latent version{shown} is unknown; this ganedit reads versions {_VERSION} and"
-            f" {_VERSION_WITH_OFFSETS}"
+            f"{path}: latent version{shown} is unknown; this ganedit reads versions {_VERSION} to"
+            f" {_VERSION_WITH_CAMERAS}"
         )
     size = path.stat().st_size
     if size > MAX_BYTES:
@@ -291,14 +318,20 @@ def _checked(content: dict[Any, Any], size: int) -> Latent:
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise ValueError("names: expected a list of strings")
     noise, offsets = (_checked_list(content, what) for what in ("noise", "offsets"))
+    cameras = content.get("cameras")
     space = content.get("space")
     if not (isinstance(space, str) and space in ("w", "w+")):
         raise ValueError("space: expected 'w' or 'w+'")
     tuning = content.get("tuning")
     if not (tuning is None or isinstance(tuning, str)):
         raise ValueError("tuning: expected the name of a file, or none")
-    tensors: dict[str, list[Tensor]] = {"ws": [], "noise": [], "offsets": []}
-    stored = {"ws": [content.get("ws")], "noise": noise or [], "offsets": offsets or []}
+    stored = {
+        "ws": [content.get("ws")],
+        "noise": noise or [],
+        "offsets": offsets or [],
+        "cameras": [] if cameras is None else [cameras],
+    }
+    tensors: dict[str, list[Tensor]] = {what: [] for what in stored}
     for what, values in stored.items():
         for value in values:
             tensors[what].append(checked_tensor(value, what, size))
@@ -313,6 +346,7 @@ def _checked(content: dict[Any, Any], size: int) -> Latent:
         names=tuple(names),
         tuning=tuning,
         alignment=_checked_alignment(content.get("alignment", [])),
+        cameras=None if cameras is None else tensors["cameras"][0],
     )
 
 

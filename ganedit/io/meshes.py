@@ -71,11 +71,11 @@ def check_mesh_path(path: Path | str) -> Path:
 
 
 def write_mesh(path: Path | str, mesh: Mesh) -> None:
-    """Write a mesh with 8-bit vertex colours, whole or not at all.
+    """Write a mesh with the colours of its vertices, whole or not at all.
 
-    ``.ply`` and ``.obj`` hold sRGB (``v x y z r g b`` in the latter), as their readers take it;
-    glTF's vertex colours are linear by its specification (3.7.2.1), so ``.glb`` holds them
-    linear, which viewers turn back into sRGB.
+    ``.ply`` and ``.obj`` hold sRGB of 8 bits (``v x y z r g b`` in the latter), as their readers
+    take it. Vertex colours of glTF are linear (specification 2.0, 3.9.2), so ``.glb`` holds linear
+    float32, which viewers turn back into sRGB.
 
     Args:
         path: The suffix says the kind; an existing file is replaced.
@@ -90,19 +90,12 @@ def write_mesh(path: Path | str, mesh: Mesh) -> None:
     surface = trimesh.Trimesh(mesh.vertices.cpu().numpy(), mesh.faces.cpu().numpy(), process=False)
     colours = mesh.colours.double().cpu().numpy().clip(0, 1)
     if path.suffix.lower() == ".glb":
-        solid = np.ones((len(colours), 1))
-        surface.vertex_attributes[_GLB_COLOUR] = _integers(
-            np.concatenate([_linear(colours), solid], axis=1), np.uint16
-        )
+        surface.vertex_attributes[_GLB_COLOUR] = _linear(colours).astype(np.float32)
         content = trimesh.exchange.gltf.export_glb(surface, tree_postprocessor=_paint)
     else:
-        surface.visual.vertex_colors = _integers(colours, np.uint8)
+        surface.visual.vertex_colors = np.rint(colours * 255).astype(np.uint8)
         content = surface.export(file_type=path.suffix.lower()[1:])
     write_bytes(path, content.encode() if isinstance(content, str) else content)
-
-
-def _integers(values: NDArray[np.float64], kind: type[np.unsignedinteger]) -> NDArray[np.integer]:
-    return np.rint(values * np.iinfo(kind).max).astype(kind)
 
 
 def _linear(srgb: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -113,12 +106,10 @@ def _linear(srgb: NDArray[np.float64]) -> NDArray[np.float64]:
 def _paint(tree: dict[str, Any]) -> None:
     """Make the attribute of a glTF tree its colours, and its material matte.
 
-    trimesh writes 8-bit colours, too few for dark ones that are linear; and without a material,
-    surfaces are of metal, which viewers draw almost black.
+    trimesh's own have 8 bits, too few for dark ones that are linear; and a surface without a
+    material is of metal (3.9.2), which viewers draw almost black.
     """
     primitive = tree["meshes"][0]["primitives"][0]
-    colour = primitive["attributes"].pop(_GLB_COLOUR)
-    primitive["attributes"]["COLOR_0"] = colour
-    tree["accessors"][colour]["normalized"] = True
+    primitive["attributes"]["COLOR_0"] = primitive["attributes"].pop(_GLB_COLOUR)
     primitive["material"] = 0
     tree["materials"] = [{"pbrMetallicRoughness": {"metallicFactor": 0, "roughnessFactor": 1}}]

@@ -24,6 +24,8 @@ def check_convention(labels: Tensor, *, kind: Literal["ganedit", "transforms"]) 
         ValueError: They are of another convention, and which one they look like.
     """
     pose = labels[:, :16].double().reshape(-1, 4, 4)
+    if not bool((pose[:, 3] == pose.new_tensor([0, 0, 0, 1])).all()):
+        check_camera(labels)  # says what is wrong with them; the rest needs positions
     rotation, position = pose[:, :3, :3], pose[:, :3, 3]
     if not bool(position.norm(dim=1).gt(1e-6).all()):
         raise ValueError("a camera stands at the world's origin, within the head")

@@ -71,7 +71,7 @@ def extract_mesh(
         GaneditError: No density passes the level, or one is not finite, or a colour is not.
         ValueError: A setting is outside its range.
     """
-    _check_settings(box_size, resolution, level, border, max_memory)
+    _check_settings(box_size, resolution, level, border, behind, max_memory)
     grid = _grid(box_size, resolution, border, behind)
     points = max(1, max_memory // 2 // _POINT_BYTES)
     layers = max(1, max_memory // 4 // (_GRID_BYTES * grid.size[1] * grid.size[2]))
@@ -84,7 +84,12 @@ def extract_mesh(
 
 
 def _check_settings(
-    box_size: float, resolution: int, level: float, border: float, max_memory: int
+    box_size: float,
+    resolution: int,
+    level: float,
+    border: float,
+    behind: float | None,
+    max_memory: int,
 ) -> None:
     if not 0 < box_size < math.inf:
         raise ValueError(f"box_size: expected a positive length, got {box_size}")
@@ -94,6 +99,8 @@ def _check_settings(
         raise ValueError(f"level: expected a finite number, got {level}")
     if not 0 <= border < 0.5:
         raise ValueError(f"border: expected 0 to below 0.5, got {border}")
+    if behind is not None and not math.isfinite(behind):
+        raise ValueError(f"behind: expected a finite z, got {behind}")
     if max_memory < MIN_MEMORY:
         raise ValueError(f"max_memory: expected at least {MIN_MEMORY} bytes, got {max_memory}")
 

@@ -11,7 +11,9 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
+from ganedit.errors import GaneditError
 from ganedit.ops import composite
 from ganedit.ops.composite import ray_weights
 
@@ -60,6 +62,18 @@ class Draws:
     jitter: Tensor | float = 0.5
     importance: Tensor | None = None
 
+    def part(self, *, pictures: slice = slice(None), rays: slice = slice(None)) -> "Draws":
+        """Return the numbers of some pictures or rays."""
+
+
+        def of(numbers: Tensor) -> Tensor:
+            if numbers.ndim < 3:  # for all rays
+                return numbers
+            return numbers[pictures if len(numbers) > 1 else slice(None), rays]
+
+        jitter = of(self.jitter) if isinstance(self.jitter, Tensor) else self.jitter
+        return Draws(jitter, None if self.importance is None else of(self.importance))
+
 
 def random_draws(batch: int, rays: int, options: RayOptions, device: torch.device) -> Draws:
     """Draw the numbers as the original does, from torch's generator."""
@@ -69,6 +83,31 @@ def random_draws(batch: int, rays: int, options: RayOptions, device: torch.devic
     )
 
 
+def rays_at_once(
+    rays: int, options: RayOptions, *, ray_bytes: int, sample_bytes: int, max_memory: int
+) -> int:
+    """Return how many rays may be sampled together.
+
+    Args:
+        rays: Of all pictures.
+        options: How many samples each has.
+        ray_bytes: What each ray takes as long as the others are rendered.
+        sample_bytes: What each sample takes while its ray is rendered.
+        max_memory: Bytes for both.
+
+    Raises:
+        GaneditError: Not even one ray fits.
+    """
+    held = rays * ray_bytes
+    each = (options.coarse + options.fine) * sample_bytes
+    if max_memory < held + each:
+        raise GaneditError(
+            f"{rays} rays of {options.coarse} + {options.fine} samples do not fit into"
+            f" {max_memory} bytes; allow at least {held + each} or render at a lower resolution"
+        )
+    return min(rays, (max_memory - held) // each)
+
+
 def render_rays(
     decode: Decode,
     origins: Tensor,
@@ -76,6 +115,7 @@ def render_rays(
     options: RayOptions,
     *,
     draws: Draws | None = None,
+    at_once: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return what rays see.
 
@@ -85,12 +125,42 @@ def render_rays(
         directions: Unit vectors, [N, R, 3].
         options: Where to sample.
         draws: Where in the intervals; None is the middle, which is deterministic.
+        at_once: Rays of each picture that are sampled together; None is all. Fewer take less
+            memory and give the same up to rounding. When gradients are recorded, what lies between
+            rays and results is then not kept but computed anew in the backward pass.
 
     Returns:
         Features [N, R, C], depth along the ray [N, R] in world units, and opacity [N, R] in 0..1.
+        The depth of a ray that nothing stops is that of the picture's farthest sample.
     """
     draws = Draws() if draws is None else draws
     start, end = ray_limits(origins, directions, options)
+    count = origins.shape[1]
+    at_once = max(count, 1) if at_once is None else at_once
+    march = _march
+    if at_once < count and torch.is_grad_enabled():
+        march = _march_again
+    parts = []
+    for first in range(0, max(count, 1), at_once):
+        rays = slice(first, first + at_once)
+        ends = (x[:, rays] for x in (origins, directions, start, end))
+        parts.append(march(decode, *ends, options, draws.part(rays=rays)))
+    feature, depth, opacity, nearest, farthest = (torch.cat(x, 1) for x in zip(*parts, strict=True))
+    depth = depth.nan_to_num(nan=torch.inf)
+    depth = depth.maximum(nearest.amin(1, keepdim=True)).minimum(farthest.amax(1, keepdim=True))
+    return feature, depth, opacity
+
+
+def _march(
+    decode: Decode,
+    origins: Tensor,
+    directions: Tensor,
+    start: Tensor,
+    end: Tensor,
+    options: RayOptions,
+    draws: Draws,
+) -> tuple[Tensor, ...]:
+    """Return what rays see, and the depths of their nearest and farthest samples, [N, R]."""
     depths = coarse_depths(start, end, options, draws.jitter)  # [N, R, S]
     densities, features = _sampled(decode, origins, directions, depths)
     if options.fine:
@@ -103,17 +173,23 @@ def render_rays(
         densities = torch.cat([densities, more_densities], dim=-1)
         features = torch.cat([features, more_features], dim=-2)
     feature, depth, opacity = composite(features, densities, depths)
-    nearest = depths.amin(dim=(1, 2))[:, None]
-    farthest = depths.amax(dim=(1, 2))[:, None]
-    depth = depth.nan_to_num(nan=torch.inf)
-    return feature, depth.maximum(nearest).minimum(farthest), opacity
+    near, far = depths.aminmax(dim=-1)
+    return feature, depth, opacity, near, far
+
+
+def _march_again(*given: object) -> tuple[Tensor, ...]:
+    """Return the same, keeping nothing for the backward pass but what was given."""
+    return checkpoint(_march, *given, use_reentrant=False, preserve_rng_state=False)
 
 
 def _sampled(
     decode: Decode, origins: Tensor, directions: Tensor, depths: Tensor
 ) -> tuple[Tensor, Tensor]:
-    points = origins[:, :, None] + depths[..., None] * directions[:, :, None]  # [N, R, S, 3]
-    densities, features = decode(points.flatten(1, 2))
+    # Coordinate by coordinate, as the sampler wants them.
+    points = torch.addcmul(
+        origins.permute(2, 0, 1)[..., None], directions.permute(2, 0, 1)[..., None], depths
+    )  # [3, N, R, S]
+    densities, features = decode(points.flatten(2).permute(1, 2, 0))
     return densities.view(depths.shape), features.view(*depths.shape, -1)
 
 

@@ -5,6 +5,9 @@ a CLIP sees of a latent has to move from the frozen original's picture to the co
 direction from one text to the other (section 4.1, equations 2 and 3). No picture of the new domain
 is needed. Only convolutions are trained, those that matter most for the target (section 4.2): the
 mapping, the affine maps and the layers to RGB stay, so that latents keep their meaning.
+
+Of a tri-plane generator the convolutions that draw its planes are trained, and both networks are
+seen from one random camera a picture, so that the change goes around the head.
 """
 
 import copy
@@ -24,7 +27,7 @@ from ganedit.checkpoints import Network, open_checkpoint, save_network
 from ganedit.data.sources import MAX_PICTURE_BYTES, open_source
 from ganedit.errors import GaneditError
 from ganedit.features.clip import PHOTO_TEMPLATES, Clip
-from ganedit.generators import Generator
+from ganedit.generators import Generator, TriPlaneGenerator
 from ganedit.io.files import file_digest, write_bytes
 from ganedit.io.images import decode_image, encode_image, image_grid
 from ganedit.io.torch_files import load_tensors
@@ -32,6 +35,7 @@ from ganedit.losses import PerceptualDistance
 from ganedit.losses.clip import Prompt, View, directional_loss, encode_prompts
 from ganedit.progress import OnStep
 from ganedit.runtime import seeded_normal
+from ganedit.three_d import sample_cameras
 from ganedit.training.adaptation_config import AdaptationConfig
 from ganedit.training.loop import step_seed
 from ganedit.training.resuming import Part, diverged_at, restore_state, run_steps, save_state
@@ -46,6 +50,8 @@ _BETAS = (0.0, 0.99**0.8)  # the reference's: StyleGAN2's for one step in five w
 _SHIFT = 0.04  # views that the CLIPs are shown: without them the networks learn patterns that only
 _ZOOM = 0.05  # a CLIP takes for what was asked
 _GRAIN = 0.15
+_YAW_SPREAD = 0.3  # radians, of the cameras around a head: those of EG3D's sampler for faces
+_PITCH_SPREAD = 0.155
 _CHOICE_LATENTS = 8
 _CHOICE_INTERVAL = 10  # steps; the paper chooses in each, at twice the cost of a step
 _SAMPLES = 64  # seeds that the figures are measured on
@@ -230,7 +236,8 @@ def _picture_goal(clip: Clip, generator: Generator, config: AdaptationConfig) ->
 
 def layer_weights(generator: Generator) -> dict[int, list[nn.Parameter]]:
     """Return what can be trained of the convolutions that read each latent, by its index."""
-    network = cast(nn.Module, generator)
+    painter = generator.backbone if isinstance(generator, TriPlaneGenerator) else generator
+    network = cast(nn.Module, painter)
     weights: dict[int, list[nn.Parameter]] = {}
     for told in generator.style_layers:
         if told.kind == "conv":
@@ -289,15 +296,32 @@ def _step(world: _World, state: _State) -> dict[str, float]:
         for parameter in weights[layer]:
             parameter.requires_grad_(True)
     state.optimizer.zero_grad(set_to_none=True)
+    views = _views(world.original, len(ws), stream)
     with torch.no_grad():
-        before = world.original.synthesize(ws)
-    after = state.generator.synthesize(ws)
+        before = _drawn(world.original, ws, **views)
+    after = _drawn(state.generator, ws, **views)
     loss = torch.stack([_loss(goal, before, after, stream).mean() for goal in world.goals]).mean()
     loss.backward()
     state.optimizer.step()
     for parameter in (x for layer in weights.values() for x in layer):
         parameter.requires_grad_(False)
     return {"loss": float(loss.detach())}
+
+
+def _views(generator: Generator, count: int, stream: torch.Generator) -> dict[str, Tensor]:
+    """Return from where pictures of a tri-plane generator are seen; nothing for flat ones."""
+    if not isinstance(generator, TriPlaneGenerator):
+        return {}
+    usual = {name: generator.config[f"camera_{name}"] for name in ("radius", "pivot", "focal")}
+    spread = {"yaw_spread": _YAW_SPREAD, "pitch_spread": _PITCH_SPREAD}
+    cameras = sample_cameras(count, **spread, **usual, stream=stream)
+    return {"camera": cameras.to(generator.w_avg.device)}
+
+
+def _drawn(generator: Any, ws: Tensor, **views: Tensor) -> Tensor:
+    """Return pictures, [N, 3, R, R]."""
+    images: Tensor = generator.synthesize(ws, **views)
+    return images
 
 
 def _loss(goal: Goal, before: Tensor, after: Tensor, stream: torch.Generator) -> Tensor:

@@ -76,6 +76,8 @@ class TrainingConfig:
         keep_reader: File of the feature network that reads them off both; None is the embedded one,
             which reads clay heads.
         family: ``stylegan2``, or ``triplane``: a volume, from data with cameras (EG3D).
+        lift_kimg: kimg in which a volume that starts from a generator of pictures is only shown
+            those, before the adversarial training; for clay heads, whose pose is read off them.
         plane_resolution: Side of the planes; auto is that of the pictures, at most 256.
         plane_channels: Channels of each plane.
         box_size: Side of the box that they span, in world units.
@@ -149,6 +151,7 @@ class TrainingConfig:
     keep_latents: Path | None = None
     keep_reader: Path | None = None
     family: Literal["stylegan2", "triplane"] = "stylegan2"
+    lift_kimg: float = 0.0
     plane_resolution: int | None = None
     plane_channels: int = 32
     box_size: float = 1.0
@@ -294,10 +297,18 @@ _ONLY_WITH = {
     "keep_weight": "keep_factors",
     "keep_latents": "keep_factors",
     "keep_reader": "keep_factors",
+    "lift_kimg": "init",
 }
 
 OF_TRIPLANES = (
-    *("plane_resolution", "plane_channels", "box_size", "decoder_features", "neural_resolution"),
+    *(
+        "lift_kimg",
+        "plane_resolution",
+        "plane_channels",
+        "box_size",
+        "decoder_features",
+        "neural_resolution",
+    ),
     *("neural_start", "neural_kimg", "ray_start", "ray_end", "coarse_samples", "fine_samples"),
     *("white_back", "swap_probability", "swap_kimg", "density_weight", "density_interval"),
     *("density_distance", "blur_sigma", "blur_kimg"),
@@ -339,6 +350,7 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("structure_loss", 0, 100),
     ("structure_weight", 0, 1e6),
     ("keep_weight", 0, 1e6),
+    ("lift_kimg", 0, math.inf),
     ("plane_resolution", 8, 1 << 12),
     ("plane_channels", 3, 1024),
     ("box_size", 1e-3, 1e6),

@@ -57,6 +57,7 @@ from ganedit.training.triplane import (
     check_cameras,
     density_penalty,
     fake_pictures,
+    lift_loss,
     real_pictures,
     told_cameras,
 )
@@ -162,8 +163,12 @@ def train(  # noqa: C901, PLR0915  # the loop reads best in one piece, in titled
                 c = torch.where(mirror[:, None].to(device), mirror_camera(c), c)
 
             # One step of both networks, and at intervals their regularisers.
-            values = _adversarial_step(config, state, reals, c, autocast)
-            if config.r1_gamma and state.step % config.r1_interval == 0:
+            if state.images < config.lift_kimg * 1000:
+                values = _lift_step(config, state, len(reals), autocast)
+            else:
+                values = _adversarial_step(config, state, reals, c, autocast)
+            lifting = "loss_lift" in values
+            if not lifting and config.r1_gamma and state.step % config.r1_interval == 0:
                 values |= _r1_step(config, state, reals, c, autocast)
             if config.pl_weight > 0 and state.step % config.pl_interval == 0:
                 values |= _path_length_step(config, state, c, autocast)
@@ -172,7 +177,7 @@ def train(  # noqa: C901, PLR0915  # the loop reads best in one piece, in titled
             state.step += 1
             state.images += config.batch
             _update_average(config, state)
-            _adapt_augmentation(config, state, values["sign_real"])
+            _adapt_augmentation(config, state, values)
             tick_averages.add(values)
 
             # Stop?
@@ -382,6 +387,32 @@ def _path_length_step(
     return {"path_length": lengths.detach().mean(), "path_penalty": penalty.detach()}
 
 
+def _lift_step(
+    config: TrainingConfig, state: TrainingState, count: int, autocast: Autocast
+) -> dict[str, Tensor]:
+    """Show the volume the pictures that it starts from."""
+    teacher = state.teacher
+    assert teacher is not None
+    assert isinstance(state.generator, TriPlaneGenerator)
+    with autocast():
+        drawn = _draw(config, state.generator, count, state.pl_mean.device)
+        images, cameras = teacher.show(_mapped(teacher.generator, drawn, None))
+        told = told_cameras(config, cameras, state.images)
+        ws = _latents(config, state, drawn, told, update_w_avg=True)
+        loss = lift_loss(
+            config,
+            state.generator,
+            ws,
+            images,
+            cameras,
+            distance=teacher.distance,
+            seen=state.images,
+        )
+    loss.backward()
+    _descend(state.generator_optimizer, list(state.generator.parameters()))
+    return {"loss_lift": loss.detach()}
+
+
 def _density_step(
     config: TrainingConfig, state: TrainingState, c: Tensor | None, autocast: Autocast
 ) -> dict[str, Tensor]:
@@ -498,11 +529,13 @@ def _update_average(config: TrainingConfig, state: TrainingState) -> None:
     state.averaged.w_avg.copy_(state.generator.w_avg)
 
 
-def _adapt_augmentation(config: TrainingConfig, state: TrainingState, sign: Tensor) -> None:
+def _adapt_augmentation(
+    config: TrainingConfig, state: TrainingState, values: Mapping[str, Tensor]
+) -> None:
     """Raise p while D is too sure of the data, lower it otherwise (ADA paper, section 3.1)."""
     if config.augment != "ada":
         return
-    state.sign_sum += float(sign)
+    state.sign_sum += float(values["sign_real"])
     state.sign_count += 1
     if state.sign_count < config.ada_interval:
         return
@@ -689,8 +722,8 @@ def _decided(
 
 
 def _check_finite(line: dict[str, Any], config: TrainingConfig) -> None:
-    for name in ("loss_generator", "loss_discriminator"):
-        if not abs(line[name]) < float("inf"):
+    for name in ("loss_generator", "loss_discriminator", "loss_lift"):
+        if not abs(line.get(name, 0.0)) < float("inf"):
             assert config.learning_rate is not None  # resolved
             snapshots = sorted(config.out.glob("network-snapshot-*.safetensors"))
             start = f"--init {snapshots[-1]} " if snapshots else ""

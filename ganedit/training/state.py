@@ -29,7 +29,7 @@ from ganedit.training.freeze import (
     train_top_blocks,
 )
 from ganedit.training.transfer import KeptFactors, kept_factors
-from ganedit.training.triplane import lift, lift_discriminator, new_triplane
+from ganedit.training.triplane import Teacher, lift, lift_discriminator, new_teacher, new_triplane
 
 STATE_FILE = "training-state.pt"
 _FORMAT = "ganedit-training"
@@ -60,6 +60,7 @@ class TrainingState:
         source: The starting network, frozen, where something of it is to be kept.
         kept: Factors that pictures should share with the starting network's, if any.
         adapted_from: Fingerprints of the starting network and of those before it.
+        teacher: The generator of pictures that a volume is shown first, if any.
     """
 
     generator: StyleGAN2Generator | TriPlaneGenerator
@@ -78,6 +79,7 @@ class TrainingState:
     source: StyleGAN2Generator | None = None
     kept: KeptFactors | None = None
     adapted_from: tuple[str, ...] = ()
+    teacher: Teacher | None = None
 
 
 def initial_state(
@@ -111,6 +113,7 @@ def initial_state(
         generator, discriminator = _pair(config, network, resolution, labels)
     if network is not None and type(network.generator) is type(generator):
         adapted_from = (network.fingerprint, *network.ancestors)
+    teacher = _teacher(config, network, labels, device)
     generator.to(device).train()
     discriminator.to(device).train()
     averaged = copy.deepcopy(generator).eval().requires_grad_(False)
@@ -138,7 +141,33 @@ def initial_state(
         source=_frozen_copy(averaged) if keeps else None,
         kept=_kept_factors(config, averaged, adapted_from),
         adapted_from=adapted_from,
+        teacher=teacher,
     )
+
+
+def _teacher(
+    config: TrainingConfig,
+    network: Network | None,
+    cameras: Tensor | None,
+    device: torch.device,
+) -> Teacher | None:
+    """Return what a volume is shown at the beginning, if anything.
+
+    Raises:
+        GaneditError: The pose of its pictures cannot be read.
+    """
+    if not config.lift_kimg:
+        return None
+    assert network is not None
+    assert cameras is not None  # both checked
+    flat = network.generator
+    origin = network.metadata.get("provenance", {})
+    if not isinstance(flat, StyleGAN2Generator) or origin.get("perceptual") != "clay":
+        raise GaneditError(
+            f"{network.source}: --lift-kimg shows a volume the pictures of a StyleGAN2 of clay"
+            " heads, whose pose can be read; leave it out"
+        )
+    return new_teacher(flat, cameras, device)
 
 
 def _frozen_copy(generator: StyleGAN2Generator | TriPlaneGenerator) -> StyleGAN2Generator:

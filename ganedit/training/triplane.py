@@ -6,17 +6,21 @@ another camera (generator pose conditioning, section 4.4).
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganedit.data.clayheads.factors import FACTOR_INDEX
 from ganedit.errors import GaneditError
+from ganedit.features import ClayFeatures, load_clay_features
 from ganedit.generators import StyleGAN2Discriminator, StyleGAN2Generator, TriPlaneGenerator
 from ganedit.generators.triplane import CAMERA_NUMBERS
+from ganedit.losses.perceptual import PerceptualDistance, clay_distance
 from ganedit.ops import upfirdn2d
-from ganedit.three_d import random_draws
+from ganedit.three_d import camera_label, look_at_pose, random_draws
 from ganedit.training.config import TrainingConfig
 
 _DENSITY_POINTS = 1000  # of a picture, that the density penalty compares
@@ -129,6 +133,74 @@ def lift_discriminator(discriminator: StyleGAN2Discriminator, flat: torch.nn.Mod
         if name.endswith("fromrgb.weight"):
             found[name] = torch.cat([value, value], dim=1) * (math.sqrt(2) / 2)
     _take(discriminator, found)
+
+
+@dataclass(frozen=True, eq=False)
+class Teacher:
+    """A generator of pictures that shows a volume made from it what to look like.
+
+    Attributes:
+        generator: Of pictures, frozen.
+        reader: Reads the pose of its heads.
+        distance: Between pictures.
+        cameras: Of the data, [N, 25]: their distance, focal length and pivot are a head's.
+    """
+
+    generator: StyleGAN2Generator
+    reader: ClayFeatures
+    distance: PerceptualDistance
+    cameras: Tensor
+
+    @torch.no_grad()
+    def show(self, ws: Tensor) -> tuple[Tensor, Tensor]:
+        """Return pictures [N, 3, R, R], and the cameras that see their heads as they are."""
+        images = self.generator.synthesize(ws).float().clamp(-1, 1)
+        factors = self.reader.predict(images).factors
+        yaw, pitch = (factors[:, FACTOR_INDEX[name]] for name in ("yaw", "pitch"))
+        usual = usual_camera(self.cameras)
+        radius, pivot = usual["camera_radius"], usual["camera_pivot"]
+        pose = look_at_pose(yaw, pitch, radius=radius, pivot=pivot)
+        return images, camera_label(pose, focal=usual["camera_focal"])
+
+
+def new_teacher(flat: StyleGAN2Generator, cameras: Tensor, device: torch.device) -> Teacher:
+    """Return a frozen teacher of the clay world.
+
+    Args:
+        flat: A StyleGAN2 of clay heads.
+        cameras: Of the data, [N, 25].
+        device: Where everything lives.
+    """
+    reader = load_clay_features(device)
+    generator = flat.to(device).eval().requires_grad_(False)
+    return Teacher(generator, reader, clay_distance(reader), cameras)
+
+
+def lift_loss(
+    config: TrainingConfig,
+    generator: TriPlaneGenerator,
+    ws: Tensor,
+    images: Tensor,
+    cameras: Tensor,
+    *,
+    distance: PerceptualDistance,
+    seen: int,
+) -> Tensor:
+    """Return how far a volume is from pictures of it, a scalar.
+
+    Args:
+        config: Resolved options.
+        generator: The volume's network.
+        ws: Latents, [N, num_ws, w_dim].
+        images: What should be seen, [N, 3, R, R].
+        cameras: From where, [N, 25].
+        distance: Compares pictures, besides their pixels.
+        seen: Images of the training so far.
+    """
+    drawn = fake_pictures(config, generator, ws, cameras, seen).float()
+    wanted = real_pictures(config, images, seen)
+    pixels = (drawn - wanted).abs().mean()
+    return pixels + distance(drawn[:, :3], wanted[:, :3]).mean()
 
 
 def _is_map(name: str) -> bool:

@@ -8,7 +8,12 @@ import torch
 from torch import nn
 
 from ganedit.checkpoints.rosinality import to_rosinality
-from ganedit.generators import StyleGAN2Generator, StyleGAN3Generator
+from ganedit.generators import (
+    StyleGAN2Discriminator,
+    StyleGAN2Generator,
+    StyleGAN3Generator,
+    TriPlaneGenerator,
+)
 
 _SIZES = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
 
@@ -49,6 +54,70 @@ def write_stylegan3(path: Path, generator: StyleGAN3Generator) -> Path:
     net = nvlabs_pickle.Net(arrays(generator), arguments)
     nvlabs_pickle.write(path, "stylegan3", {"G": None, "D": None, "G_ema": net})
     return path
+
+
+def eg3d_arguments(generator: TriPlaneGenerator) -> dict[str, Any]:
+    """The constructor arguments that EG3D would have."""
+    config = generator.config
+    half = config["sr_conv_clamp"] is not None
+    same = ("z_dim", "w_dim", "img_resolution", "channel_base", "channel_max", "conv_clamp")
+    module = "2X" if config["sr_resolution"] == 64 else "8XDC" if config["sr_shrinks"] else "4X"
+    return {name: config[name] for name in same} | {
+        "c_dim": 25,
+        "img_channels": 3,
+        "mapping_kwargs": {"num_layers": config["mapping_layers"]},
+        "num_fp16_res": 0,
+        "sr_num_fp16_res": 4 if half else 0,
+        "sr_kwargs": {"channel_base": 32768, "channel_max": 512},
+        "rendering_kwargs": {
+            "image_resolution": config["img_resolution"],
+            "disparity_space_sampling": config["disparity"],
+            "clamp_mode": "softplus",
+            "superresolution_module": f"training.superresolution.SuperresolutionHybrid{module}",
+            "c_gen_conditioning_zero": False,
+            "gpc_reg_prob": 0.5,
+            "c_scale": config["camera_scale"],
+            "superresolution_noise_mode": config["sr_noise"],
+            "density_reg": 0.25,
+            "density_reg_p_dist": 0.004,
+            "reg_type": "l1",
+            "decoder_lr_mul": config["decoder_lr_multiplier"],
+            "sr_antialias": config["sr_antialias"],
+            "depth_resolution": config["coarse_samples"],
+            "depth_resolution_importance": config["fine_samples"],
+            "ray_start": config["ray_start"],
+            "ray_end": config["ray_end"],
+            "box_warp": config["box_size"],
+            "avg_camera_radius": config["camera_radius"],
+            "avg_camera_pivot": config["camera_pivot"],
+            "white_back": config["white_back"],
+        },
+    }
+
+
+def eg3d_network(generator: TriPlaneGenerator, **attributes: Any) -> nvlabs_pickle.Net:
+    """A tri-plane generator as EG3D's training pickles it, with these attributes changed."""
+    rays = {"neural_rendering_resolution": generator.config["neural_resolution"]}
+    arguments = eg3d_arguments(generator)
+    held = arrays(generator)
+    return nvlabs_pickle.Net(held, arguments, "TriPlaneGenerator", rays | attributes)
+
+
+def eg3d_critic(discriminator: StyleGAN2Discriminator) -> nvlabs_pickle.Net:
+    """A discriminator of two pictures as EG3D's training pickles it."""
+    config = discriminator.config
+    same = ("c_dim", "img_resolution", "channel_base", "channel_max", "conv_clamp")
+    arguments = {name: config[name] for name in same} | {
+        "img_channels": config["img_channels"] // 2,
+        "disc_c_noise": 1.0,
+        "block_kwargs": {"freeze_layers": 0},
+        "mapping_kwargs": {},
+        "epilogue_kwargs": {"mbstd_group_size": 4},
+    }
+    held = arrays(discriminator)
+    held = {"resample_filter": held["b8.resample_filter"], **held}
+    attributes = {"img_channels": config["img_channels"], "disc_c_noise": 1.0}
+    return nvlabs_pickle.Net(held, arguments, "DualDiscriminator", attributes)
 
 
 def write_rosinality(path: Path, generator: StyleGAN2Generator, *, legacy: bool = False) -> Path:

@@ -49,6 +49,19 @@ def nvidia_value(folder: Path) -> Any:
     return open_pickled(path).trusted()
 
 
+def eg3d_value(folder: Path) -> Any:
+    from tests.checkpoints.foreign import eg3d_critic, eg3d_network
+    from tests.checkpoints.test_eg3d import make_critic, make_generator
+
+    path = folder / "file"
+    networks = {
+        "G_ema": eg3d_network(make_generator()),
+        "D": eg3d_critic(make_critic().requires_grad_(False)),
+    }
+    nvlabs_pickle.write(path, "eg3d", networks, {"xflip": True})
+    return open_pickled(path).trusted()
+
+
 def tensorflow_value(folder: Path) -> Any:
     from tests.checkpoints.test_tensorflow import make_discriminator, read
 
@@ -131,7 +144,8 @@ def damage(value: Any, chance: random.Random) -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [nvidia_value, tensorflow_value, rosinality_value, bundle_value, genforce_value]
+    "make",
+    [nvidia_value, eg3d_value, tensorflow_value, rosinality_value, bundle_value, genforce_value],
 )
 def test_damaged_values_are_one_line_or_a_network(
     make: Callable[[Path], Any], tmp_path: Path

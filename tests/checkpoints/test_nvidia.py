@@ -353,10 +353,10 @@ def test_discriminators_of_other_projects_are_described(tmp_path: Path) -> None:
         arrays(make_discriminator()), discriminator_arguments(), "Discriminator"
     )
     record = read(tmp_path, {"D": critic})["D"]
-    dual = Record(Global(record.kind.module, "DualDiscriminator"), (), record.state)
-    contents = recognised({"D": dual})
+    other = Record(Global(record.kind.module, "ProjectedDiscriminator"), (), record.state)
+    contents = recognised({"D": other})
     assert contents.discriminator is None
-    assert contents.others == ("discriminator DualDiscriminator (0.0 M parameters)",)
+    assert contents.others == ("discriminator ProjectedDiscriminator (0.0 M parameters)",)
 
 
 @pytest.mark.parametrize(

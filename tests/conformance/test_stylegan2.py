@@ -234,19 +234,3 @@ def test_stylegan3_files_hold_all_that_the_network_needs(name: str, tmp_path: Pa
     got, wanted = file.generator.load(), case.state_dict("G_ema")
     assert got.keys() == wanted.keys()
     assert all(torch.equal(got[key], value) for key, value in wanted.items())
-
-
-def test_eg3d_files_are_described(tmp_path: Path) -> None:
-    case = Case("eg3d_ffhq512")
-    file = open_case(case, tmp_path)
-    part = file.generator
-    assert (file.contents.family, part.architecture) == ("eg3d", "triplane")
-    assert part.config["num_ws"] == 14
-    assert part.config["rendering_kwargs"] == case.settings["G"]["rendering_kwargs"]
-    resolution = case.settings["neural_rendering_resolution"]
-    assert part.config["neural_rendering_resolution"] == resolution
-    assert part.config["plane_axes"][2] == [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
-    wanted = case.state_dict("G_ema")
-    assert {key: list(value.shape) for key, value in wanted.items()} == {
-        key: list(tensor.shape) for key, tensor in part.stored.items()
-    }

@@ -35,6 +35,7 @@ def latent() -> Latent:
         tuning="ann_tuning.safetensors",
         alignment=(Alignment("a b.jpg", (64, 48), CORNERS), Alignment("c.png", (9, 8), CORNERS)),
         offsets=(torch.randn(2, 5), torch.randn(1, 3)),
+        cameras=torch.randn(2, 25),
     )
 
 
@@ -59,13 +60,15 @@ def test_a_latent_survives_the_round_trip_to_the_bit(tmp_path, latent):
     assert torch.equal(loaded.ws, latent.ws)
     for found, given in ((loaded.noise, latent.noise), (loaded.offsets, latent.offsets)):
         assert all(torch.equal(a, b) for a, b in zip(found, given, strict=True))
-    same = {"ws": latent.ws, "noise": latent.noise, "offsets": latent.offsets}
+    assert torch.equal(loaded.cameras, latent.cameras)
+    same = {name: getattr(latent, name) for name in ("ws", "noise", "offsets", "cameras")}
     assert replace(loaded, **same) == latent
 
 
 def test_a_row_is_saved_without_its_neighbours(tmp_path, latent):
     many = torch.randn(2, 6, 16).repeat(500, 1, 1)
-    big = replace(latent, ws=many, noise=None, offsets=None, names=(), alignment=())
+    plain = replace(latent, noise=None, offsets=None, cameras=None, names=(), alignment=())
+    big = replace(plain, ws=many)
     save_latent(tmp_path / "a.pt", big.row(3))
     assert (tmp_path / "a.pt").stat().st_size < 5000
 
@@ -74,13 +77,14 @@ def test_the_file_is_the_documented_dict(tmp_path, latent):
     save_latent(tmp_path / "a.pt", latent)
     content = torch.load(tmp_path / "a.pt", weights_only=True)  # noqa: TID251 - checks the format
     always = {"format", "version", "ws", "space", "generator", "noise", "names"}
-    assert set(content) == always | {"tuning", "alignment", "offsets"}
+    assert set(content) == always | {"tuning", "alignment", "offsets", "cameras"}
     assert content["alignment"][1]["quad"] == [list(corner) for corner in CORNERS]
     assert content["generator"] == {"fingerprint": "sha256:abc", "network": "clay"}
-    assert content["version"] == 2
-    save_latent(tmp_path / "a.pt", replace(latent, offsets=None))
-    content = torch.load(tmp_path / "a.pt", weights_only=True)  # noqa: TID251 - checks the format
-    assert content["version"] == 1
+    assert content["version"] == 3
+    for lacking, version in (({"cameras": None}, 2), ({"cameras": None, "offsets": None}, 1)):
+        save_latent(tmp_path / "a.pt", replace(latent, **lacking))
+        content = torch.load(tmp_path / "a.pt", weights_only=True)  # noqa: TID251 - the format
+        assert content["version"] == version
 
 
 class Evil:
@@ -161,6 +165,9 @@ def bad_cases(latent: Latent) -> dict[str, tuple[bytes, str]]:
         "offsets shape": (stored(latent, offsets=[torch.ones(3, 4)]), "offsets"),
         "offsets type": (stored(latent, offsets=torch.ones(2, 4)), "offsets: expected a list"),
         "endless offset": (stored(latent, offsets=[torch.full((1, 4), torch.inf)]), "infinite"),
+        "cameras shape": (stored(latent, cameras=torch.ones(1, 25)), r"expected float32 \[2, 25\]"),
+        "cameras type": (stored(latent, cameras=[torch.ones(2, 25)]), "cameras: expected a tensor"),
+        "endless camera": (stored(latent, cameras=torch.full((2, 25), torch.inf)), "infinite"),
         "no offset": (stored(latent, offsets=[None]), "offsets: expected a tensor"),
         "many views": (stored(latent, noise=[big] * 100), "more than the file can hold"),
         "tensor format": (stored(latent, format=torch.ones(2)), "not a latent that ganedit wrote"),

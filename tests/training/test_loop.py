@@ -251,7 +251,7 @@ def test_plan_counts_without_training(tiny, whole_run):
 @pytest.mark.parametrize(("sign", "direction"), [(1.0, 1), (0.2, -1), (0.6, 0)])
 def test_augmentation_rises_while_the_discriminator_is_too_sure(tiny, sign, direction):
     config = tiny(augment="ada", augment_p=0.5, ada_interval=2).resolved(16)
-    state = initial_state(config, resolution=16, c_dim=0, device=torch.device("cpu"))
+    state = initial_state(config, resolution=16, labels=None, device=torch.device("cpu"))
     for _ in range(2):
         _adapt_augmentation(config, state, torch.tensor(sign, dtype=torch.float64))
     # Two steps of four images, of the 500,000 that p takes from 0 to 1.

@@ -95,7 +95,7 @@ def test_counts_out_of_range_say_how_many_there_are(tiny, start, option, largest
 
 def test_the_structure_of_a_network_is_its_own_until_coarse_weights_move(tiny, start):
     config = tiny(init=start, structure_loss=1).resolved(16)
-    state = initial_state(config, resolution=16, c_dim=0, device=torch.device("cpu"))
+    state = initial_state(config, resolution=16, labels=None, device=torch.device("cpu"))
     ws = torch.randn(2, 6, 8)
 
     def loss(blocks):
@@ -114,7 +114,7 @@ def test_the_structure_of_a_network_is_its_own_until_coarse_weights_move(tiny, s
 
 def test_the_structure_loss_is_the_mean_squared_difference_of_features(tiny, start):
     config = tiny(init=start, structure_loss=2).resolved(16)
-    state = initial_state(config, resolution=16, c_dim=0, device=torch.device("cpu"))
+    state = initial_state(config, resolution=16, labels=None, device=torch.device("cpu"))
     with torch.no_grad():
         for weight in state.generator.parameters():
             weight += 0.1 * torch.randn_like(weight)
@@ -135,7 +135,7 @@ def test_the_structure_loss_is_the_mean_squared_difference_of_features(tiny, sta
 
 def test_the_first_latents_come_from_the_mapping_of_the_start(tiny, start):
     config = tiny(init=start, freeze_style=2).resolved(16)
-    state = initial_state(config, resolution=16, c_dim=0, device=torch.device("cpu"))
+    state = initial_state(config, resolution=16, labels=None, device=torch.device("cpu"))
     with torch.no_grad():
         state.generator.mapping.fc0.weight *= -1
     drawn = _draw(config, state.generator, 3, torch.device("cpu"))
@@ -317,7 +317,9 @@ def test_factors_of_a_conditional_start_are_refused(tiny, tmp_path):
     save_network(path, make_generator(c_dim=3), provenance={})
     config = tiny(init=path, keep_factors="smile").resolved(16)
     with pytest.raises(GaneditError, match=r"--keep-factors: .* takes labels"):
-        initial_state(config, resolution=16, c_dim=3, device=torch.device("cpu"))
+        initial_state(
+            config, resolution=16, labels=torch.eye(3), device=torch.device("cpu")
+        )
 
 
 def test_unknown_factors_are_refused_with_those_that_exist(tiny, start):
