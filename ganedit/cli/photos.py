@@ -67,8 +67,14 @@ def list_photos(
     return photos, True
 
 
-def batch_size(side: int, device: "torch.device") -> int:
-    """Return how many photos of ``side`` pixels fit into half of the free memory, 32 at most."""
+def batch_size(side: int, device: "torch.device", more: int = 0) -> int:
+    """Return how many photos of ``side`` pixels fit into half of the free memory, 32 at most.
+
+    Args:
+        side: In pixels.
+        device: Where they are worked on.
+        more: Bytes that each takes beside its pixels.
+    """
     import torch
 
     if device.type == "cuda":
@@ -77,7 +83,7 @@ def batch_size(side: int, device: "torch.device") -> int:
         free = available_memory()
     if free is None:
         free = 4 << 30
-    return max(1, min(_LARGEST_BATCH, free // 2 // (_BYTES_A_PIXEL * side**2)))
+    return max(1, min(_LARGEST_BATCH, free // 2 // (_BYTES_A_PIXEL * side**2 + more)))
 
 
 def read_batches(

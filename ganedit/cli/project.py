@@ -21,10 +21,12 @@ from ganedit.cli.options import (
     finite,
 )
 from ganedit.cli.photos import batch_size, list_photos
+from ganedit.cli.posing import check_posing, open_posing, ray_bytes
 from ganedit.cli.projecting import Work, project_files, project_folder
 from ganedit.cli.results import SUFFIXES, Outcome
 from ganedit.cli.sources import open_label, open_network
-from ganedit.cli.starts import open_start
+from ganedit.cli.starts import Start, open_start
+from ganedit.cli.viewpoints import PitchOption, YawOption, is_solid
 from ganedit.errors import GaneditError
 from ganedit.version import __version__
 
@@ -85,9 +87,36 @@ def project(
             " the generator fills that in.",
         ),
     ] = None,
+    camera: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="For a tri-plane network: from where the photos were taken, one camera a photo or"
+            " one for all; what render-views writes, or a transforms.json. By default read off clay"
+            " heads, else the front.",
+        ),
+    ] = None,
+    yaw: YawOption = None,
+    pitch: PitchOption = None,
+    optimize_camera: Annotated[
+        bool, typer.Option("--optimize-camera", help="Move the cameras too, to where they fit.")
+    ] = False,
+    one_head: Annotated[
+        bool,
+        typer.Option(
+            "--one-head",
+            help="For a tri-plane network: all photos show the same head from different sides, and"
+            " get one latent.",
+        ),
+    ] = False,
     optimize_noise: Annotated[
-        bool, typer.Option(help="Also optimise the noise maps, which hold fine texture.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            help="Also optimise the noise maps, which hold fine texture; the default, but not of"
+            " tri-plane networks.",
+            show_default=False,
+        ),
+    ] = None,
     two_stage: Annotated[
         bool,
         typer.Option(
@@ -184,7 +213,7 @@ def project(
     _check_usage(arguments)
     suffixes = (*SUFFIXES, "-loss.png") + (".mp4",) * save_video
     found, folders = list_photos(photos, out, suffixes=suffixes)
-    _check_shared(folders, shared)
+    _check_folders(arguments, folders=folders)
 
     import torch
 
@@ -197,19 +226,21 @@ def project(
     start = open_start(init, model, label=label, device=device)
     perceptual, lpips = open_distances(loss, model, vgg_weights)
     settings: dict[str, Any] = {"perceptual": perceptual, "space": space, "label": label}
-    settings |= {"pixel_weight": pixel_weight, "optimize_noise": optimize_noise}
+    settings |= {"pixel_weight": pixel_weight, "optimize_noise": two_stage or optimize_noise}
+    settings |= {"optimize_cameras": optimize_camera, "one_head": one_head}
     settings |= {"two_stage": two_stage, "mask": mask and _counting(mask, model)}
     settings |= {"steps": steps, "dtype": getattr(torch, dtype)}
     settings |= {key: value for key, value in start.settings.items() if settings.get(key) is None}
-    _note_missing_noise(model, asked=optimize_noise)
+    _note_missing(model, init, start, noise=optimize_noise)
     work = Work(
         model=model,
         start=start,
+        posing=open_posing(model, arguments, [photo.name for photo in found]),
         settings=settings,
         crops=Crops(side, detector=align, face=face, device=place),
         folder=OutputFolder(out, command="project", overwrite=overwrite, inputs=[init, mask or ""]),
         suffixes=suffixes,
-        size=batch or batch_size(side, place),
+        size=len(found) if one_head else batch or batch_size(side, place, ray_bytes(model)),
         lpips=lpips,
         arcface=find_arcface(None, place),
         seed=seed,
@@ -224,9 +255,10 @@ def project(
     _close(work, outcome, record, as_json=as_json)
 
 
-def _check_shared(folders: bool, shared: bool) -> None:
-    if folders and shared:
+def _check_folders(arguments: "Mapping[str, Any]", *, folders: bool) -> None:
+    if folders and arguments["shared"]:
         raise typer.BadParameter("--shared is for photos that are named, not for whole folders")
+    check_posing(arguments, folders=folders)
 
 
 def _check_usage(arguments: "Mapping[str, Any]") -> None:
@@ -241,7 +273,7 @@ def _check_usage(arguments: "Mapping[str, Any]") -> None:
             "--mask does not turn with --align; crop the face by 'ganedit align' first, then"
             " project the crop with its mask"
         )
-    if arguments["two_stage"] and not arguments["optimize_noise"]:
+    if arguments["two_stage"] and arguments["optimize_noise"] is False:
         raise typer.BadParameter("--two-stage needs noise maps; leave out --no-optimize-noise")
     for key in (*_TUNING_OPTIONS, "shared"):
         if arguments[key] not in (None, False) and not arguments["tune"]:
@@ -263,6 +295,7 @@ def _record(arguments: "Mapping[str, Any]", work: Work, *, count: int) -> dict[s
         "seeds": [work.seed] * count,
         "generator": {"network": work.model.home, "fingerprint": work.model.fingerprint},
         "start": work.start.source,
+        **({} if work.posing.source is None else {"camera": work.posing.source}),
     }
 
 
@@ -280,7 +313,7 @@ def _close(work: Work, outcome: Outcome, record: dict[str, Any], *, as_json: boo
     outcome.tell_failures()
 
 
-_UNDECISIVE = {"photos", "network", "init", "mask", "batch", "out", "overwrite", "device"}
+_UNDECISIVE = {"photos", "network", "init", "mask", "camera", "batch", "out", "overwrite", "device"}
 _UNDECISIVE |= {"as_json", "vgg_weights"}
 
 
@@ -297,6 +330,7 @@ def _decisive(record: "Mapping[str, Any]", mask: Path | None) -> dict[str, Any]:
         "version": __version__,
         "fingerprint": record["generator"]["fingerprint"],
         "start": record["start"],
+        "camera": record.get("camera"),
         "mask": mask and photo_digest(mask),
     }
 
@@ -315,8 +349,10 @@ def _counting(path: Path, model: "Network") -> "Tensor":
     return mask
 
 
-def _note_missing_noise(model: "Network", *, asked: bool) -> None:
-    if asked and not model.generator.noise_shapes:
+def _note_missing(model: "Network", init: str, start: Start, *, noise: bool | None) -> None:
+    if init == "auto" and start.source == "search" and is_solid(model):
+        console.note("there is no encoder for this network; the start is searched for")
+    if noise is not False and not model.generator.noise_shapes:
         console.note("this generator has no noise maps; only its latents are optimised")
 
 
@@ -349,6 +385,10 @@ def _report(results: "Sequence[Mapping[str, Any]]") -> None:
         "identity": "identity",
         "psnr": "PSNR (dB)",
         "deviation": "from average",
+        "yaw": "yaw (deg)",
+        "pitch": "pitch (deg)",
+        "yaw_moved": "moved (yaw)",
+        "pitch_moved": "moved (pitch)",
         "best_step": "best step",
         "seconds": "seconds",
     }
@@ -362,8 +402,11 @@ def _report(results: "Sequence[Mapping[str, Any]]") -> None:
     console.table("", [titles[key] for key in columns], rows)
 
 
+_NO_MEAN = {"best_step", "yaw", "pitch", "yaw_moved", "pitch_moved"}
+
+
 def _foot(key: str, column: "Sequence[Any]") -> Any:
     """Return what stands below a column: its mean, empty where a photo lacks the figure."""
     if key == "name":
         return "mean"
-    return None if key == "best_step" or None in column else sum(column) / len(column)
+    return None if key in _NO_MEAN or None in column else sum(column) / len(column)

@@ -1,6 +1,7 @@
 """What ``ganedit project`` does with photos: they are read, projected and written in batches."""
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ganedit.cli import console
 from ganedit.cli.crops import Crops
 from ganedit.cli.photos import Photo, read_batches
-from ganedit.cli.results import Outcome, finite_psnr, write_photo
+from ganedit.cli.posing import Posing
+from ganedit.cli.results import Outcome, finite_psnr, write_photo, write_pictures
 from ganedit.cli.starts import Start
 from ganedit.errors import GaneditError
 from ganedit.memory import is_out_of_memory
@@ -39,6 +41,7 @@ class Work:
     Attributes:
         model: To project into.
         start: Where from.
+        posing: From where the photos were taken.
         settings: Of `ganedit.inversion.project`.
         crops: What of the photos.
         folder: Where to.
@@ -55,6 +58,7 @@ class Work:
 
     model: "Network"
     start: Start
+    posing: Posing
     settings: "Mapping[str, Any]"
     crops: Crops
     folder: "OutputFolder"
@@ -76,6 +80,11 @@ class Work:
         """Return what counts of each of some photos, [N, 1, R, R]; None for all of it."""
         mask: Tensor | None = self.settings["mask"]
         return None if mask is None else mask.expand(len(targets), -1, -1, -1)
+
+    @property
+    def one_head(self) -> bool:
+        """Whether all photos of a batch are views of one head."""
+        return bool(self.settings["one_head"])
 
     @property
     def stages(self) -> int:
@@ -169,10 +178,10 @@ class _Batch:
     Attributes:
         photos: Which.
         targets: Their pictures, [N, 3, R, R].
-        latents: One a photo, of one row each.
+        latents: One a photo, of one row each; or one of one head.
         found: What the optimisation gave; after tuning, with the tuned generators' pictures.
         frames: Of the video, uint8.
-        tunings: Files, one a photo, that tune a generator to it.
+        tunings: Files, one a latent, that tune a generator to its photo.
     """
 
     photos: Sequence[Photo]
@@ -181,6 +190,15 @@ class _Batch:
     found: "Projection"
     frames: "Sequence[Tensor]"
     tunings: Sequence[Path] = ()
+
+    def latent_of(self, row: int) -> int:
+        """Return which latent a photo belongs to."""
+        return min(row, len(self.latents) - 1)
+
+    def cameras(self, photos: slice) -> "Tensor | None":
+        """Return from where some of the photos were taken, [N, 25]; None of flat pictures."""
+        cameras = self.found.cameras
+        return None if cameras is None else cameras[photos]
 
 
 def _project_halves(
@@ -241,12 +259,14 @@ def _project(
     targets = targets.to(work.model.generator.w_avg.device)
     mask = work.settings["mask"]
     shown = targets if mask is None else hide(targets, mask)
+    heads = 1 if work.one_head else len(photos)
     try:
         found = find_latents(
             work.model,
             targets,
-            initial=work.start.find(shown, names),
-            seeds=[work.seed] * len(photos),
+            initial=work.start.find(shown[:heads], names[:heads]),
+            cameras=work.posing.find(names, shown),
+            seeds=[work.seed] * heads,
             max_seconds=_share(work, len(photos), count),
             on_step=keep_frames,
             **work.settings,
@@ -255,10 +275,10 @@ def _project(
         raise _PhotoError(str(error)) from error
     places = work.crops.alignments
     latent = replace(
-        found.latent(work.model, names=names),
-        alignment=tuple(places[name] for name in names if name in places),
+        found.latent(work.model, names=names[:heads]),
+        alignment=tuple(places[name] for name in names[:heads] if name in places),
     )
-    latents = [latent.row(row) for row in range(len(photos))]
+    latents = [latent.row(row) for row in range(heads)]
     return _Batch(photos, targets, latents, found, frames)
 
 
@@ -277,8 +297,11 @@ def _tune_each(work: Work, batch: _Batch, count: int, on_step: OnStep) -> _Batch
     tuned = []
     for row, latent in enumerate(batch.latents):
         show = _part(on_step, len(batch.latents) + row, 2 * len(batch.latents))
-        target = batch.targets[row : row + 1]
-        tuned.append(_tune(work, latent, target, latent.names[0], _share(work, 1, count), show))
+        photos = slice(None) if work.one_head else slice(row, row + 1)
+        target = batch.targets[photos]
+        limit = _share(work, len(target), count)
+        name, cameras = latent.names[0], batch.cameras(photos)
+        tuned.append(_tune(work, latent, target, name, limit, show, cameras=cameras))
     paths, images = zip(*tuned, strict=True)
     return _redrawn(work, batch, paths, images, seconds=time.monotonic() - started)
 
@@ -296,7 +319,8 @@ def _tune_together(
     targets = torch.cat([batch.targets for batch in batches])
     count = len(targets)
     limit = _share(work, count, count)
-    path, images = _tune(work, latent, targets, "shared", limit, on_step)
+    cameras = None if latent.cameras is None else latent.cameras.to(targets.device)
+    path, images = _tune(work, latent, targets, "shared", limit, on_step, cameras=cameras)
     outcome.paths.append(path)
     seconds = (time.monotonic() - started) / count
     for batch in batches:
@@ -312,6 +336,8 @@ def _tune(
     stem: str,
     max_seconds: float | None,
     on_step: OnStep,
+    *,
+    cameras: "Tensor | None",
 ) -> "tuple[Path, Tensor]":
     """Tune a generator to all rows of a latent, and write the tuning.
 
@@ -327,6 +353,7 @@ def _tune(
 
     from ganedit.checkpoints import apply_tuning, load_tuning, pack_tuning, tuning_name
     from ganedit.inversion import tune
+    from ganedit.inversion.cameras import Poses
     from ganedit.io import write_bytes
 
     assert work.tuning is not None
@@ -337,6 +364,7 @@ def _tune(
             targets,
             perceptual=work.settings["perceptual"],
             mask=work.settings["mask"],
+            cameras=cameras,
             max_seconds=max_seconds,
             on_step=on_step,
             **work.tuning,
@@ -347,11 +375,14 @@ def _tune(
     name = tuning_name(stem, hashlib.sha256(content).hexdigest())
     path = work.folder.write(name, lambda partial: write_bytes(partial, content))
     generator = apply_tuning(work.model, load_tuning(path)).generator
+    poses = Poses(generator, cameras, photos=len(targets))
     images = []
     with torch.no_grad():
-        for row in (latent.row(index) for index in range(len(latent))):
+        for index in range(len(targets)):
+            row = latent.row(min(index, len(latent) - 1))
             noise = None if row.noise is None else [x.to(targets.device) for x in row.noise]
-            images.append(generator.synthesize(row.ws.to(targets.device), noise=noise or "const"))
+            pose = poses.rows(slice(index, index + 1))
+            images.append(pose.draw(row.ws.to(targets.device), noise=noise or "const"))
     return path, torch.cat(images)
 
 
@@ -396,7 +427,7 @@ def _write_batch(work: Work, batch: _Batch, outcome: Outcome) -> list[dict[str, 
     for row, photo in enumerate(batch.photos):
         outcome.paths.extend(_write_photo(work.folder, batch, row))
         facts = {"name": photo.name, "photo": photo.path, "loss": work.settings["perceptual"].name}
-        tuning = batch.latents[row].tuning  # beside the latent
+        tuning = batch.latents[batch.latent_of(row)].tuning  # beside the latent
         facts["tuning"] = tuning and (PurePosixPath(photo.name).parent / tuning).as_posix()
         results.append(facts | _figures(work, batch, row))
     return results
@@ -409,16 +440,18 @@ def _write_photo(folder: "OutputFolder", batch: _Batch, row: int) -> list[Path]:
     from ganedit.inversion import draw_loss_curve
     from ganedit.io import from_uint8, write_image, write_video
 
-    latent, found = batch.latents[row], batch.found
-    name = latent.names[0]
+    found, name = batch.found, batch.photos[row].name
     target, image = batch.targets[row : row + 1], found.images[row : row + 1]
-    curve = draw_loss_curve(
-        found.history[:, row].tolist(),
-        best_step=int(found.best_step[row]),
-        title=f"{name}: loss of each step",
-    )
-    paths = write_photo(folder, latent, target=target, image=image)
-    paths.append(folder.write(f"{name}-loss.png", partial(write_image, image=curve)))
+    if batch.latent_of(row) == row:
+        curve = draw_loss_curve(
+            found.history[:, row].tolist(),
+            best_step=int(found.best_step[row]),
+            title=f"{name}: loss of each step",
+        )
+        paths = write_photo(folder, batch.latents[row], target=target, image=image)
+        paths.append(folder.write(f"{name}-loss.png", partial(write_image, image=curve)))
+    else:
+        paths = write_pictures(folder, name, target=target, image=image)
     if batch.frames:
         still = _frame_size(target).cpu()
         last = _frame_size(image).cpu()
@@ -444,6 +477,7 @@ def _figures(work: Work, batch: _Batch, row: int) -> dict[str, Any]:
     from ganedit.metrics import identity_similarity, psnr
 
     found, lpips, arcface = batch.found, work.lpips, work.arcface
+    latent = batch.latent_of(row)
     image, target = found.images[row : row + 1], batch.targets[row : row + 1]
     mask = work.settings["mask"]
     quality = psnr(image, target) if mask is None else part_psnr(image, target, mask)
@@ -457,11 +491,29 @@ def _figures(work: Work, batch: _Batch, row: int) -> dict[str, Any]:
         "lpips": similar,
         "identity": identity,
         "psnr": finite_psnr(quality),
-        "best_step": int(found.best_step[row]),
+        "best_step": int(found.best_step[latent]),
         "domain_gap": round(float(found.domain_gap[row]), 3),
-        "deviation": round(float(found.deviation[row]), 3),
+        "deviation": round(float(found.deviation[latent]), 3),
         "seconds": round(found.seconds / len(batch.photos), 3),
+        **_angles(found, row),
     }
+
+
+def _angles(found: "Projection", row: int) -> dict[str, float]:
+    """Return from where a photo was taken, in degrees; nothing of flat pictures."""
+    from ganedit.three_d.cameras import camera_angles
+
+    if found.cameras is None:
+        return {}
+    yaw, pitch = (math.degrees(angle) for angle in camera_angles(found.cameras[row : row + 1]))
+    told = {"yaw": round(yaw, 2), "pitch": round(pitch, 2)}
+    if found.moved is not None:
+        told |= dict(zip(("yaw_moved", "pitch_moved"), _degrees(found.moved[row]), strict=True))
+    return told
+
+
+def _degrees(radians: "Tensor") -> list[float]:
+    return [round(math.degrees(angle), 2) for angle in radians.tolist()]
 
 
 def _part(on_step: OnStep, index: int, count: int) -> OnStep:

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -73,7 +74,7 @@ def render_views(
         ),
     ] = "10",
     views: Annotated[
-        int, typer.Option(min=1, max=1000, help="Views on the sheet, from the left to the right.")
+        int, typer.Option(min=1, max=200, help="Views on the sheet, from the left to the right.")
     ] = 7,
     frames: Annotated[int, typer.Option(min=1, max=10_000, help="Frames of the video.")] = 60,
     path: Annotated[
@@ -286,6 +287,7 @@ def _open_heads(arguments: Mapping[str, Any]) -> "tuple[Network, dict[str, Laten
     """
     from ganedit.editing import sample
     from ganedit.editing.views import triplane
+    from ganedit.io import looks_like_picture
 
     sources, network = arguments["latents"], arguments["network"]
     settings = {"device": arguments["device"]}
@@ -296,6 +298,12 @@ def _open_heads(arguments: Mapping[str, Any]) -> "tuple[Network, dict[str, Laten
         triplane(model)
         latent = sample(model, numbers, truncation_psi=arguments["trunc"])
         return model, {name: latent.row(row) for row, name in enumerate(latent.names)}
+    for source in sources:
+        if is_file(source) and looks_like_picture(Path(source)):
+            raise GaneditError(
+                f"{source}: is a picture, not a latent; project it first: ganedit project"
+                f" {shlex.quote(source)} --network {network or NETWORK}"
+            )
     if not any(map(is_file, sources)):
         network = network or NETWORK
     model, opened = open_latents(

@@ -111,11 +111,21 @@ def write_photo(
     Returns:
         The paths, in the order of `SUFFIXES`.
     """
-    from ganedit.io import comparison_strip, save_latent, write_image
+    from ganedit.io import save_latent
 
     (name,) = latent.names
+    saved = folder.write(f"{name}{SUFFIXES[0]}", partial(save_latent, latent=latent))
+    return [saved, *write_pictures(folder, name, target=target, image=image)]
+
+
+def write_pictures(
+    folder: "OutputFolder", name: str, *, target: "Tensor", image: "Tensor"
+) -> list[Path]:
+    """Write what `write_photo` writes, but the latent."""
+    from ganedit.io import comparison_strip, write_image
+
     pictures = (image, target, comparison_strip(target, image))
-    paths = [folder.write(f"{name}{SUFFIXES[0]}", partial(save_latent, latent=latent))]
-    for suffix, picture in zip(SUFFIXES[1:], pictures, strict=True):
-        paths.append(folder.write(f"{name}{suffix}", partial(write_image, image=picture)))
-    return paths
+    return [
+        folder.write(f"{name}{suffix}", partial(write_image, image=picture))
+        for suffix, picture in zip(SUFFIXES[1:], pictures, strict=True)
+    ]

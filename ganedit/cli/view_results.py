@@ -79,20 +79,22 @@ def write_head(
     from ganedit.editing.views import depth_limits, render_views
     from ganedit.io.depth import depth_scale
 
+    figures: dict[str, Any] = {}
+    paths = []
+    if plan.mesh is not None:  # first, because it may fail
+        path, figures["mesh"] = _write_mesh(folder, plan, volume, f"{prefix}{plan.mesh}")
+        paths.append(path)
     title = f"Rendering {prefix}views"
     with console.progress(title, len(plan.stills)) as on_step:
         views = list(render_views(volume, plan.stills, **plan.render, on_step=on_step))
     limits = depth_limits(views, volume.generator)
     scale = depth_scale(_farthest(volume, plan.stills))
-    paths = _write_views(folder, plan, views, prefix, scale)
-    paths.insert(0, _write_sheet(folder, plan, views, prefix, limits))
+    paths.append(_write_sheet(folder, plan, views, prefix, limits))
+    paths += _write_views(folder, plan, views, prefix, scale)
     for suffix in plan.videos:
         paths.append(_write_video(folder, plan, volume, f"{prefix}views{suffix}", limits))
     paths += _write_cameras(folder, plan, views[0], prefix, scale)
-    figures: dict[str, Any] = {"depth": [round(limit, 4) for limit in limits]}
-    if plan.mesh is not None:
-        path, figures["mesh"] = _write_mesh(folder, plan, volume, f"{prefix}{plan.mesh}")
-        paths.append(path)
+    figures["depth"] = [round(limit, 4) for limit in limits]
     return paths, figures
 
 

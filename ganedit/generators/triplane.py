@@ -27,7 +27,13 @@ from ganedit.generators.stylegan2 import FullyConnected, StyleGAN2Generator, Syn
 from ganedit.ops import PlaneAxes, triplane_sample
 from ganedit.ops.softplus import softplus
 from ganedit.ops.triplane_sample import channels_last
-from ganedit.three_d.cameras import FFHQ_FOCAL, camera_label, camera_rays, look_at_pose
+from ganedit.three_d.cameras import (
+    FFHQ_FOCAL,
+    camera_label,
+    camera_rays,
+    check_camera,
+    look_at_pose,
+)
 from ganedit.three_d.volume import Draws, RayOptions, rays_at_once, render_rays
 
 CAMERA_NUMBERS = 25
@@ -298,9 +304,12 @@ class TriPlaneGenerator(nn.Module):
         front = look_at_pose(
             torch.zeros(1), torch.zeros(1), radius=camera_radius, pivot=list(camera_pivot)
         )
-        self.register_buffer(
-            "default_camera", camera_label(front, focal=camera_focal)[0], persistent=False
-        )
+        label = camera_label(front, focal=camera_focal)[0]
+        try:
+            check_camera(label)
+        except ValueError as error:
+            raise ValueError(f"camera_pivot {list(camera_pivot)!r:.60}: {error}") from error
+        self.register_buffer("default_camera", label, persistent=False)
 
     default_camera: Tensor
 

@@ -1,5 +1,6 @@
 """From a picture to its latent."""
 
+from ganedit.inversion.cameras import estimate_cameras
 from ganedit.inversion.composition import compose
 from ganedit.inversion.curve import draw_curves, draw_loss_curve
 from ganedit.inversion.encode import check_encoder, encode
@@ -25,6 +26,7 @@ __all__ = [
     "draw_curves",
     "draw_loss_curve",
     "encode",
+    "estimate_cameras",
     "project",
     "tune",
 ]

@@ -29,6 +29,8 @@ MIN_MEMORY = 2**26
 
 _POINT_BYTES = 4096  # of a tri-plane decoder with 32 channels for one point, generously
 _GRID_BYTES = 32  # of one density on its way to a surface: eight numbers
+_LEVEL_RAYS = 32  # along a side
+_LEVEL_SAMPLES = 128  # of each
 _NEAREST = 5e-4  # of a step: no vertex is nearer to a point, so that no two fall together
 
 Field = Callable[[Tensor], Tensor]
@@ -41,7 +43,7 @@ def extract_mesh(
     *,
     box_size: float,
     resolution: int = 256,
-    level: float = EG3D_LEVEL,
+    level: float | None = None,
     border: float = EG3D_BORDER,
     behind: float | None = None,
     pieces: Literal["largest", "all"] = "largest",
@@ -55,8 +57,7 @@ def extract_mesh(
         colour: Gives sRGB, [P, 3] in about 0..1; asked at the vertices.
         box_size: Side of the volume's box around the origin, in world units.
         resolution: Points along the box's side, 8 to 1024, its faces included.
-        level: The density of the surface, before softplus; EG3D's renderer stops half of the light
-            within ``log(2) / softplus(level - 1)`` world units of that.
+        level: The density of the surface, before softplus; None takes `find_level`.
         border: Part of the box's side that is cut off at each face, 0 to below 0.5.
         behind: Cut off all with a smaller z than this, in world units; None cuts the border only.
         pieces: ``largest`` keeps the connected surface that encloses the most.
@@ -72,6 +73,8 @@ def extract_mesh(
         ValueError: A setting is outside its range.
     """
     _check_settings(box_size, resolution, level, border, behind, max_memory)
+    if level is None:
+        level = find_level(density, box_size=box_size, border=border, device=device)
     grid = _grid(box_size, resolution, border, behind)
     points = max(1, max_memory // 2 // _POINT_BYTES)
     layers = max(1, max_memory // 4 // (_GRID_BYTES * grid.size[1] * grid.size[2]))
@@ -83,10 +86,53 @@ def extract_mesh(
     return Mesh(world, torch.from_numpy(faces), _colours(colour, world, points, device))
 
 
+def find_level(
+    density: Field,
+    *,
+    box_size: float,
+    border: float = EG3D_BORDER,
+    device: torch.device | str = "cpu",
+) -> float:
+    """Return the density of the surface that is seen from the front, at most EG3D's 10.
+
+    Rays run from the front to the back through the middle quarter of the box. Where a half of the
+    light is stopped, there is a ray's surface; the median of the densities there is the level.
+    Networks that were trained for long have sharp surfaces, of far more than 10; volumes that are
+    softer, with fewer samples or less training, may hold no 10 at all.
+
+    Args:
+        density: As for `extract_mesh`.
+        box_size: As for `extract_mesh`.
+        border: As for `extract_mesh`.
+        device: Where ``density`` wants its points.
+
+    Raises:
+        GaneditError: Most rays pass through the volume.
+    """
+    across = torch.linspace(-box_size / 4, box_size / 4, _LEVEL_RAYS, device=device)
+    front = box_size * (0.5 - border)
+    along = torch.linspace(front, -front, _LEVEL_SAMPLES, device=device)
+    points = torch.cartesian_prod(across, across, along)
+    densities = torch.cat([density(part) for part in points.split(_LEVEL_SAMPLES**2)]).float()
+    densities = densities.view(-1, _LEVEL_SAMPLES)
+    step = 2 * front / (_LEVEL_SAMPLES - 1)
+    stopped = (torch.nn.functional.softplus(densities - 1) * step).cumsum(dim=1)
+    behind = stopped >= math.log(2)
+    place = behind.int().argmax(dim=1, keepdim=True)  # the first
+    found = densities.gather(1, place)[behind[:, -1]]
+    if not 2 * len(found) >= len(densities):
+        raise GaneditError(
+            f"there is no surface: {len(densities) - len(found)} of {len(densities)} rays pass"
+            f" through the volume, whose densities (before softplus) reach {densities.max():.4g};"
+            " train the network for longer, or choose a level below that"
+        )
+    return min(EG3D_LEVEL, float(found.median()))
+
+
 def _check_settings(
     box_size: float,
     resolution: int,
-    level: float,
+    level: float | None,
     border: float,
     behind: float | None,
     max_memory: int,
@@ -95,7 +141,7 @@ def _check_settings(
         raise ValueError(f"box_size: expected a positive length, got {box_size}")
     if not 8 <= resolution <= MAX_RESOLUTION:
         raise ValueError(f"resolution: expected 8 to {MAX_RESOLUTION}, got {resolution}")
-    if not math.isfinite(level):
+    if level is not None and not math.isfinite(level):
         raise ValueError(f"level: expected a finite number, got {level}")
     if not 0 <= border < 0.5:
         raise ValueError(f"border: expected 0 to below 0.5, got {border}")

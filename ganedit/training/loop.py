@@ -55,6 +55,7 @@ from ganedit.training.state import (
 from ganedit.training.transfer import attribute_loss, structure_loss
 from ganedit.training.triplane import (
     check_cameras,
+    check_sizes,
     density_penalty,
     fake_pictures,
     lift_loss,
@@ -177,7 +178,8 @@ def train(  # noqa: C901, PLR0915  # the loop reads best in one piece, in titled
             state.step += 1
             state.images += config.batch
             _update_average(config, state)
-            _adapt_augmentation(config, state, values)
+            if not lifting:
+                _adapt_augmentation(config, state, values["sign_real"])
             tick_averages.add(values)
 
             # Stop?
@@ -529,13 +531,11 @@ def _update_average(config: TrainingConfig, state: TrainingState) -> None:
     state.averaged.w_avg.copy_(state.generator.w_avg)
 
 
-def _adapt_augmentation(
-    config: TrainingConfig, state: TrainingState, values: Mapping[str, Tensor]
-) -> None:
+def _adapt_augmentation(config: TrainingConfig, state: TrainingState, sign: Tensor) -> None:
     """Raise p while D is too sure of the data, lower it otherwise (ADA paper, section 3.1)."""
     if config.augment != "ada":
         return
-    state.sign_sum += float(values["sign_real"])
+    state.sign_sum += float(sign)
     state.sign_count += 1
     if state.sign_count < config.ada_interval:
         return
@@ -639,6 +639,7 @@ def _checked_against(config: TrainingConfig, dataset: ImageDataset) -> TrainingC
         )
     if config.family == "triplane":
         check_cameras(config, dataset.labels)
+        check_sizes(config.resolved(side), side)
         config = dataclasses.replace(config, conditional=True)
     if config.conditional and dataset.labels is None:
         raise GaneditError(f"{config.data}: has no labels; train without --cond")

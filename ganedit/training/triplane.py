@@ -75,7 +75,7 @@ def usual_camera(cameras: Tensor) -> dict[str, Any]:
     # The point nearest to all optical axes: sum (I - f f^T) (p - o) = 0. With hardly any movement
     # of the cameras it is not defined along them, and stays near the world's origin.
     across = torch.eye(3, dtype=pose.dtype) - forward[:, :, None] * forward[:, None]
-    system = across.mean(0) + 1e-6 * torch.eye(3, dtype=pose.dtype)
+    system = across.mean(0) + 1e-4 * torch.eye(3, dtype=pose.dtype)
     pivot = torch.linalg.solve(system, (across @ position[..., None])[..., 0].mean(0))
     return {
         "camera_radius": round(float(position.norm(dim=1).mean()), 4),
@@ -97,6 +97,30 @@ def check_cameras(config: TrainingConfig, labels: Tensor | None) -> Tensor:
             " numbers in EG3D's convention, in dataset.json (`ganedit dataset clay` writes them)"
         )
     return labels
+
+
+def check_sizes(config: TrainingConfig, resolution: int) -> None:
+    """Check what the sides of planes and of what rays see can be.
+
+    Args:
+        config: Resolved options.
+        resolution: Side of the pictures.
+
+    Raises:
+        GaneditError: One is not.
+    """
+    assert config.neural_resolution is not None
+    assert config.plane_resolution is not None
+    allowed = [resolution, resolution // 2, resolution // 4]
+    if config.neural_resolution not in allowed:
+        raise GaneditError(
+            f"--neural-resolution must be {', '.join(map(str, allowed[:2]))} or {allowed[2]} for"
+            f" pictures of {resolution} pixels, got {config.neural_resolution}"
+        )
+    if config.plane_resolution & (config.plane_resolution - 1):
+        raise GaneditError(
+            f"--plane-resolution must be a power of two, got {config.plane_resolution}"
+        )
 
 
 def lift(generator: TriPlaneGenerator, flat: StyleGAN2Generator) -> None:

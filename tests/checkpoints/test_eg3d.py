@@ -213,6 +213,8 @@ def test_planes_that_lie_otherwise_are_refused(axes: np.ndarray, tmp_path: Path)
         ({"white_back": "yes"}, "white_back: expected a truth value, got 'yes'"),
         ({"avg_camera_pivot": [0, 0]}, r"avg_camera_pivot: \[0, 0\] is no point"),
         ({"avg_camera_pivot": [0, 0, "x"]}, "avg_camera_pivot: expected a number"),
+        ({"avg_camera_pivot": [0, 0, 2.7]}, r"camera_pivot \[0, 0, 2.7\]: .* rotation is none"),
+        ({"avg_camera_pivot": [0, 0, 9]}, "camera_pivot .* looks away from the world's origin"),
         ({"avg_camera_radius": 0}, "camera_radius: expected a positive number, got 0"),
         ({"c_scale": "all"}, "c_scale: expected a number, got 'all'"),
         ({"superresolution_noise_mode": "loud"}, "sr_noise: expected none, const or random"),

@@ -211,7 +211,12 @@ def test_a_flat_generator_is_told_how_to_become_one(fails, network_path, latent_
 
 
 def test_a_latent_of_another_generator_is_one_line(refused, latent_paths):
-    assert "takes" in refused(latent_paths[0], code=1)
+    assert "made with another generator" in refused(latent_paths[0], code=1)
+
+
+def test_a_photo_is_told_how_to_become_a_latent(refused):
+    line = refused(Path(__file__).parents[2] / "examples" / "photo.jpg", code=1)
+    assert "project it first: ganedit project" in line
 
 
 def test_two_heads_of_one_name_are_refused(refused, volume_latents):

@@ -51,11 +51,11 @@ def test_memory_bounds_what_is_asked_at_once_and_changes_nothing() -> None:
         wave = (points * torch.tensor([21.0, 17.0, 33.0])).sin().sum(dim=1)
         return 10 * wave  # surfaces through every slab, in pieces
 
-    settings = {"box_size": 1, "resolution": 80, "level": 0.5, "border": 0, "pieces": "all"}
+    settings = {"box_size": 1, "resolution": 100, "level": 0.5, "border": 0, "pieces": "all"}
     little = extract_mesh(density, _colour, max_memory=MIN_MEMORY, **settings)
     assert max(asked) <= MIN_MEMORY / 2 / 4096
     much = extract_mesh(density, _colour, max_memory=2**33, **settings)
-    assert max(asked) == 80**3
+    assert max(asked) == 100**3
     assert little.watertight
     assert little.faces.shape == much.faces.shape
     places = [mesh.vertices.mul(1e5).round().unique(dim=0) for mesh in (little, much)]

@@ -317,9 +317,7 @@ def test_factors_of_a_conditional_start_are_refused(tiny, tmp_path):
     save_network(path, make_generator(c_dim=3), provenance={})
     config = tiny(init=path, keep_factors="smile").resolved(16)
     with pytest.raises(GaneditError, match=r"--keep-factors: .* takes labels"):
-        initial_state(
-            config, resolution=16, labels=torch.eye(3), device=torch.device("cpu")
-        )
+        initial_state(config, resolution=16, labels=torch.eye(3), device=torch.device("cpu"))
 
 
 def test_unknown_factors_are_refused_with_those_that_exist(tiny, start):

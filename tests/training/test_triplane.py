@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -87,8 +88,9 @@ def test_an_interrupted_training_of_volumes_goes_on_as_if_it_had_not_been(volume
 
 
 def test_it_needs_cameras(pictures, volume):
+    config = dataclasses.replace(volume(), data=pictures)
     with pytest.raises(GaneditError, match="has no labels; a tri-plane training needs the camera"):
-        plan(volume(data=pictures))
+        plan(config)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,9 @@ def test_it_needs_cameras(pictures, volume):
         ({"ray_end": 1.0}, "--ray-end must be more"),
         ({"family": "stylegan2"}, "is for --family triplane"),
         ({"swap_probability": 2.0}, "--swap-probability"),
-        ({"neural_resolution": 6}, "--neural-resolution"),
+        ({"neural_resolution": 6}, "--neural-resolution must be 16, 8 or 4"),
+        ({"plane_resolution": 24}, "--plane-resolution must be a power of two"),
+        ({"lift_kimg": 1.0}, "--lift-kimg is for --init"),
     ],
 )
 def test_contradictions_are_refused(volume, changes, words):
@@ -138,6 +142,19 @@ def test_a_training_of_volumes_can_start_from_pictures_and_from_volumes(volume, 
     assert first.ancestors == ()  # latents of pictures are none of volumes
     again = train(volume("again", init=lifted.snapshot, kimg=0.004))
     assert load_network(again.snapshot, device="cpu").ancestors == (first.fingerprint,)
+
+
+def test_a_volume_is_shown_the_pictures_that_it_starts_from(volume, tmp_path):
+    path = tmp_path / "flat.safetensors"
+    save_network(path, make_generator(), provenance={"perceptual": "clay"})
+    config = volume(init=path, lift_kimg=0.008)
+    stats = []
+    train(config, on_tick=stats.append)
+    assert ["loss_lift" in line for line in stats] == [True, False]
+    assert ["loss_discriminator" in line for line in stats] == [False, True]
+    save_network(path, make_generator(), provenance={})
+    with pytest.raises(GaneditError, match="--lift-kimg shows a volume the pictures of a Style"):
+        plan(config)
 
 
 def test_the_rays_grow_over_the_first_images(volume):
