@@ -205,6 +205,8 @@ def _open_parts(
         check_flat(model, why=_NO_CAMERA)
     latents = dict(zip(named, opened, strict=True))
     place = model.generator.w_avg.device
+    # B is seen as A is, so that their faces can meet.
+    camera = opened[0].cameras if opened else None
     parts = []
     for source in sources:
         latent = latents.get(source)
@@ -214,7 +216,8 @@ def _open_parts(
         elif len(latent) > 1:
             raise GaneditError(f"{source}: holds {len(latent)} latents; one is composed with one")
         else:
-            parts.append(_Part(next(synthesize(model, latent)).clamp(-1, 1).to(place), latent))
+            drawn = next(synthesize(model, latent, cameras=camera))
+            parts.append(_Part(drawn.clamp(-1, 1).to(place), latent))
     return model, parts
 
 
@@ -269,6 +272,7 @@ def _optimise(
             mask,
             perceptual=perceptual,
             initial=initial,
+            cameras=None if parts[0].latent is None else parts[0].latent.cameras,
             label=label,
             on_step=lambda step, total, values: show(step, total, {"loss": values["loss"]}),
             **settings,

@@ -99,8 +99,8 @@ def generate(
     model = open_network(network, device=device)
     folder = OutputFolder(out, command="generate", overwrite=overwrite)
     folder.claim(names + (["grid.png"] if grid else []))
-    moves = {"transform": _transform(model, shift, rotate), "cameras": viewpoint(model, yaw, pitch)}
-    render = partial(synthesize, model, noise=noise, **moves)
+    transform, cameras = _transform(model, shift, rotate), viewpoint(model, yaw, pitch)
+    render = partial(synthesize, model, noise=noise, transform=transform, cameras=cameras)
     if noise != "const" and not model.generator.noise_shapes:
         console.note("this generator has no noise maps; --noise is left out")
     label = None if class_index is None else class_label(model, class_index)

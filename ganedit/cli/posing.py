@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ganedit.checkpoints import Network
     from ganedit.features import ClayFeatures
 
-OPTIONS = ("camera", "yaw", "pitch", "optimize_camera", "one_head")
+OPTIONS = ("camera", "yaw", "pitch", "optimize_camera", "one_head", "view_weight")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +74,7 @@ def check_posing(arguments: "Mapping[str, Any]", *, folders: bool) -> None:
     """
     angles = [name for name in ("yaw", "pitch") if arguments[name] is not None]
     if arguments["camera"] is not None and angles:
-        raise typer.BadParameter(
-            f"--camera says where the photo was taken; leave out --{angles[0]}"
-        )
+        raise typer.BadParameter(f"--camera says from where; leave out --{angles[0]}")
     if arguments["one_head"] and folders:
         raise typer.BadParameter("--one-head is for photos that are named, not for whole folders")
     if arguments["one_head"] and arguments["shared"]:
@@ -121,7 +119,7 @@ def _from_file(model: "Network", path: str, photos: Sequence[str]) -> Posing:
         check_convention(found.labels, kind=found.kind)
     except ValueError as error:
         raise GaneditError(f"{path}: {error}") from error
-    source = f"cameras {Path(path).name} sha256:{file_digest(path)}"
+    source = f"cameras {Path(path).name} sha256:{file_digest(Path(path))}"
     if len(found.labels) == 1:
         return Posing(source, model, {}, shared=found.labels)
     if len(found.labels) != len(photos):

@@ -40,6 +40,7 @@ _TUNING_OPTIONS = {
     "tune_steps": "steps",
     "tune_stop": "stop_distance",
     "locality_weight": "locality_weight",
+    "view_weight": "view_weight",
 }
 """Options of tuning, and what `ganedit.inversion.tune` calls them."""
 
@@ -168,6 +169,15 @@ def project(
             " authors' is 0.1, and doubles the time; by default 0.",
         ),
     ] = None,
+    view_weight: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1e6,
+            help="With --tune, for a tri-plane network: weight of what holds the sides that no"
+            " photo shows; by default 0.",
+        ),
+    ] = None,
     align: AlignOption = None,
     face: FaceOption = "largest",
     class_index: ClassOption = None,
@@ -224,6 +234,7 @@ def project(
     side, place = model.generator.img_resolution, model.generator.w_avg.device
     label = open_label(model, class_index)
     start = open_start(init, model, label=label, device=device)
+    posing = open_posing(model, arguments, [photo.name for photo in found])
     perceptual, lpips = open_distances(loss, model, vgg_weights)
     settings: dict[str, Any] = {"perceptual": perceptual, "space": space, "label": label}
     settings |= {"pixel_weight": pixel_weight, "optimize_noise": two_stage or optimize_noise}
@@ -232,13 +243,14 @@ def project(
     settings |= {"steps": steps, "dtype": getattr(torch, dtype)}
     settings |= {key: value for key, value in start.settings.items() if settings.get(key) is None}
     _note_missing(model, init, start, noise=optimize_noise)
+    inputs = [init, mask or "", camera or ""]
     work = Work(
         model=model,
         start=start,
-        posing=open_posing(model, arguments, [photo.name for photo in found]),
+        posing=posing,
         settings=settings,
         crops=Crops(side, detector=align, face=face, device=place),
-        folder=OutputFolder(out, command="project", overwrite=overwrite, inputs=[init, mask or ""]),
+        folder=OutputFolder(out, command="project", overwrite=overwrite, inputs=inputs),
         suffixes=suffixes,
         size=len(found) if one_head else batch or batch_size(side, place, ray_bytes(model)),
         lpips=lpips,

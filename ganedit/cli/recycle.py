@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from ganedit.checkpoints import Network
 
 _IN_TWO_STEPS = (
-    "recycle tunes networks that draw flat pictures; use 'ganedit blend', then 'ganedit train --init"
-    " out/blend.safetensors'"
+    "recycle tunes networks that draw flat pictures; use 'ganedit blend', then 'ganedit train"
+    " --family triplane --resume out/blend.safetensors'"
 )
 
 

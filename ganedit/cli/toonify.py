@@ -173,7 +173,9 @@ def _run(arguments: Mapping[str, Any], *, kind: str, command: str) -> None:
     base = heads.model if heads else open_network(arguments["network"] or "clay", device=device)
     style = open_network(arguments["style"], device=device)
     if photos:
-        check_flat(base, why="photos need a camera; use 'ganedit project', then toonify the latents")
+        check_flat(
+            base, why="photos need a camera; use 'ganedit project', then toonify the latents"
+        )
     at = _levels(base, style, wanted, kind)
     if heads is None:
         job = _project(base, photos, folder, arguments, kind)

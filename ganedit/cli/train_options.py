@@ -1,5 +1,6 @@
 """Options that the commands which train generators share."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -89,6 +90,14 @@ LiftOption = Annotated[
         min=0,
         help="kimg in which a volume started from a StyleGAN2 of clay heads (--resume) is only"
         " shown that one's pictures.",
+    ),
+]
+LiftDirectionsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Directions of that network, yaw and pitch among them; by default clay's embedded"
+        " ones.",
     ),
 ]
 PlaneResolutionOption = Annotated[

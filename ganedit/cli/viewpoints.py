@@ -26,8 +26,8 @@ YawOption = Annotated[
         min=-180,
         max=180,
         callback=_finite,
-        help="For a tri-plane network: from where it is seen, in degrees from the front; positive is"
-        " from the picture's right.",
+        help="For a tri-plane network: from where it is seen, in degrees from the front; positive"
+        " is from the picture's right.",
     ),
 ]
 PitchOption = Annotated[

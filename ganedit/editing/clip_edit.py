@@ -400,14 +400,15 @@ class _Companions:
 
     def __init__(self, generator: Generator, latent: Latent, count: int) -> None:
         device = generator.w_avg.device
-        self._render: Callable[..., Tensor] = generator.synthesize
         self._ws = latent.ws.to(device)
         self._offsets = latent.offsets and tuple(x.to(device) for x in latent.offsets)
         self._samples = _samples(generator)
         self._centre = self._samples.mean(dim=0)
         self._count = count
+        self._render: Callable[..., Tensor] = generator.synthesize
         if latent.cameras is not None:  # a companion is seen from where its row is
-            self._render = partial(self._render, camera=self._each(latent.cameras.to(device)))
+            render: Callable[..., Tensor] = generator.synthesize
+            self._render = partial(render, camera=self._each(latent.cameras.to(device)))
         self._noise: Noise = "const"
         if latent.noise is not None:
             rows = len(latent) * count

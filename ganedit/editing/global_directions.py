@@ -203,8 +203,8 @@ def _fitted(
     best = []
     for index in range(len(latent)):
         row = latent.row(index)
-        told = {"names": (), "alignment": (), "cameras": None}
-        same = replace(row, ws=row.ws.expand(len(strengths), -1, -1), **told)
+        ws = row.ws.expand(len(strengths), -1, -1)
+        same = replace(row, ws=ws, names=(), alignment=(), cameras=None)
         drawn = synthesize(network, apply_change(same, steps), cameras=row.cameras)
         images = torch.cat([*drawn]).clamp(-1, 1)
         gains = clip.encode_images(images.to(direction.device)) @ direction

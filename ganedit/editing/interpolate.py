@@ -207,9 +207,7 @@ def _offsets_between(
     return tuple(layers)
 
 
-def _cameras_between(
-    before: Sequence[Latent], after: Sequence[Latent], t: Tensor
-) -> Tensor | None:
+def _cameras_between(before: Sequence[Latent], after: Sequence[Latent], t: Tensor) -> Tensor | None:
     """Return cameras [T, 25]; None when the latents have none."""
     start, end = stacked_cameras(before), stacked_cameras(after)
     return None if start is None or end is None else between_cameras(start, end, t)

@@ -60,9 +60,7 @@ def mix(
         names=names,
         tuning=rows.tuning,
         alignment=tuple(place for place in rows.alignment for _ in range(len(columns))),
-        cameras=None
-        if rows.cameras is None
-        else rows.cameras.repeat_interleave(len(columns), 0),
+        cameras=None if rows.cameras is None else rows.cameras.repeat_interleave(len(columns), 0),
     )
 
 

@@ -25,7 +25,6 @@ from ganedit.generators.options import (
 )
 from ganedit.generators.stylegan2 import FullyConnected, StyleGAN2Generator, SynthesisBlock
 from ganedit.ops import PlaneAxes, triplane_sample
-from ganedit.ops.softplus import softplus
 from ganedit.ops.triplane_sample import channels_last
 from ganedit.three_d.cameras import (
     FFHQ_FOCAL,
@@ -39,7 +38,7 @@ from ganedit.three_d.volume import Draws, RayOptions, rays_at_once, render_rays
 CAMERA_NUMBERS = 25
 MAX_MEMORY = 2**30  # bytes for rays when nobody says how many
 MAX_MEMORY_LEARNING = 2**32  # and when gradients are recorded
-_TILE = 12288  # points decoded together on a processor, so that they stay in its cache
+_TILE = 24576  # points decoded together on a processor: few enough for its cache
 _SR_NOISE = ("none", "const", "random")
 
 
@@ -60,11 +59,6 @@ class Views:
     opacity: Tensor
 
 
-class _Softplus(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return softplus(x)
-
-
 class Decoder(nn.Module):
     """From the features of points to densities and colours."""
 
@@ -75,7 +69,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.net = nn.Sequential(
             FullyConnected(in_features, hidden, lr_multiplier=lr_multiplier),
-            _Softplus(),
+            nn.Softplus(),
             FullyConnected(hidden, 1 + out_features, lr_multiplier=lr_multiplier),
         )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import trimesh
 from numpy.typing import NDArray
 from torch import Tensor
@@ -15,6 +16,7 @@ from ganedit.io.files import write_bytes
 
 MESH_SUFFIXES = (".glb", ".ply", ".obj")
 
+_SMALLEST_AREA = 1e-30  # square world units; those of fine meshes are small
 _GLB_COLOUR = "_COLOUR"  # until the tree is written; other attributes begin with a line there
 
 
@@ -55,6 +57,16 @@ class Mesh:
         once = len(keys) > 0 and bool((keys[1:] > keys[:-1]).all())
         return once and np.array_equal(keys, backwards)
 
+    @cached_property
+    def normals(self) -> Tensor:
+        """Unit normals that look out, float32 [V, 3]: of the faces around, weighted by area."""
+        a, b, c = self.vertices[self.faces].unbind(1)
+        across = torch.linalg.cross(b - a, c - a)
+        total = torch.zeros_like(self.vertices)
+        for corner in range(3):
+            total.index_add_(0, self.faces[:, corner], across)
+        return torch.nn.functional.normalize(total, dim=1, eps=_SMALLEST_AREA)
+
 
 def check_mesh_path(path: Path | str) -> Path:
     """Return the path of a mesh file that can be written; for before the work.
@@ -87,13 +99,18 @@ def write_mesh(path: Path | str, mesh: Mesh) -> None:
     path = check_mesh_path(path)
     if not len(mesh.faces):
         raise ValueError("mesh: expected at least one face")
-    surface = trimesh.Trimesh(mesh.vertices.cpu().numpy(), mesh.faces.cpu().numpy(), process=False)
     colours = mesh.colours.double().cpu().numpy().clip(0, 1)
-    if path.suffix.lower() == ".glb":
-        surface.vertex_attributes[_GLB_COLOUR] = _linear(colours).astype(np.float32)
+    glb = path.suffix.lower() == ".glb"
+    surface = trimesh.Trimesh(
+        mesh.vertices.cpu().numpy(),
+        mesh.faces.cpu().numpy(),
+        vertex_colors=None if glb else np.rint(colours * 255).astype(np.uint8),
+        vertex_attributes={_GLB_COLOUR: _linear(colours).astype(np.float32)} if glb else None,
+        process=False,
+    )
+    if glb:
         content = trimesh.exchange.gltf.export_glb(surface, tree_postprocessor=_paint)
     else:
-        surface.visual.vertex_colors = np.rint(colours * 255).astype(np.uint8)
         content = surface.export(file_type=path.suffix.lower()[1:])
     write_bytes(path, content.encode() if isinstance(content, str) else content)
 

@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganedit.ops.softplus import softplus
-
 _LEAST_SHARE = 1e-10  # of light that passes an interval, as in the published renderer
 
 
@@ -56,7 +54,7 @@ def ray_weights(densities: Tensor, depths: Tensor) -> Tensor:
         densities: Of the samples, before the softplus, [..., S].
         depths: Ascending, [..., S].
     """
-    middle = softplus((densities[..., 1:] + densities[..., :-1]) / 2 - 1)
+    middle = F.softplus((densities[..., 1:] + densities[..., :-1]) / 2 - 1)
     stopped = 1 - torch.exp(-middle * (depths[..., 1:] - depths[..., :-1]))
     passed = (1 - stopped + _LEAST_SHARE).cumprod(dim=-1)
     return stopped * F.pad(passed[..., :-1], (1, 0), value=1.0)

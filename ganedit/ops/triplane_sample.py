@@ -81,7 +81,7 @@ def _corners(points: Tensor, side: int, axes: tuple[tuple[int, int], ...]) -> tu
     """
     n, count, _ = points.shape
     places = points.permute(2, 0, 1).reshape(3, -1) * (side / 2) + (side / 2 - 0.5)  # [3, N * P]
-    first = places.floor().fmax(places.new_zeros(())).clamp_(max=side - 2)  # NaN takes any cell
+    first = places.floor().clamp_(0, side - 2).nan_to_num_(0)
     places = places - first
     shares = F.relu_(1 - torch.stack([places, places - 1]).abs_())  # [2, 3, N * P]
     thirds = shares / len(axes)

@@ -8,7 +8,7 @@ topological guarantees, 2003, as scikit-image has it.
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -31,6 +31,8 @@ _POINT_BYTES = 4096  # of a tri-plane decoder with 32 channels for one point, ge
 _GRID_BYTES = 32  # of one density on its way to a surface: eight numbers
 _LEVEL_RAYS = 32  # along a side
 _LEVEL_SAMPLES = 128  # of each
+_COLOUR_SAMPLES = 12
+_COLOUR_REACH = 0.15  # of the box's side
 _NEAREST = 5e-4  # of a step: no vertex is nearer to a point, so that no two fall together
 
 Field = Callable[[Tensor], Tensor]
@@ -54,7 +56,7 @@ def extract_mesh(
 
     Args:
         density: Gives densities before softplus, [P].
-        colour: Gives sRGB, [P, 3] in about 0..1; asked at the vertices.
+        colour: Gives sRGB, [P, 3] in about 0..1; asked at the vertices and below.
         box_size: Side of the volume's box around the origin, in world units.
         resolution: Points along the box's side, 8 to 1024, its faces included.
         level: The density of the surface, before softplus; None takes `find_level`.
@@ -73,17 +75,25 @@ def extract_mesh(
         ValueError: A setting is outside its range.
     """
     _check_settings(box_size, resolution, level, border, behind, max_memory)
+    density, colour = _on_device(density, device), _on_device(colour, device)
     if level is None:
-        level = find_level(density, box_size=box_size, border=border, device=device)
+        level = find_level(density, box_size=box_size, border=border)
     grid = _grid(box_size, resolution, border, behind)
     points = max(1, max_memory // 2 // _POINT_BYTES)
     layers = max(1, max_memory // 4 // (_GRID_BYTES * grid.size[1] * grid.size[2]))
-    blocks = _blocks(density, grid, layers=layers, points=points, device=device)
+    blocks = _blocks(density, grid, layers=layers, points=points)
     vertices, faces = _march(blocks, level)
     if pieces == "largest":
         vertices, faces = _largest_piece(vertices, faces)
     world = grid.positions(torch.from_numpy(vertices))
-    return Mesh(world, torch.from_numpy(faces), _colours(colour, world, points, device))
+    mesh = Mesh(world, torch.from_numpy(faces), torch.zeros_like(world))
+    reach = _COLOUR_REACH * box_size
+    return replace(mesh, colours=_colours(density, colour, mesh, reach=reach, points=points))
+
+
+def _on_device(field: Field, device: torch.device | str) -> Field:
+    """Return the same from and to the CPU, in float32."""
+    return lambda points: field(points.to(device)).detach().float().cpu()
 
 
 def find_level(
@@ -91,7 +101,6 @@ def find_level(
     *,
     box_size: float,
     border: float = EG3D_BORDER,
-    device: torch.device | str = "cpu",
 ) -> float:
     """Return the density of the surface that is seen from the front, at most EG3D's 10.
 
@@ -104,27 +113,26 @@ def find_level(
         density: As for `extract_mesh`.
         box_size: As for `extract_mesh`.
         border: As for `extract_mesh`.
-        device: Where ``density`` wants its points.
 
     Raises:
-        GaneditError: Most rays pass through the volume.
+        GaneditError: No ray is stopped by half, or densities are not finite.
     """
-    across = torch.linspace(-box_size / 4, box_size / 4, _LEVEL_RAYS, device=device)
+    across = torch.linspace(-box_size / 4, box_size / 4, _LEVEL_RAYS)
     front = box_size * (0.5 - border)
-    along = torch.linspace(front, -front, _LEVEL_SAMPLES, device=device)
+    along = torch.linspace(front, -front, _LEVEL_SAMPLES)
     points = torch.cartesian_prod(across, across, along)
-    densities = torch.cat([density(part) for part in points.split(_LEVEL_SAMPLES**2)]).float()
+    densities = torch.cat([density(part) for part in points.split(_LEVEL_SAMPLES**2)])
     densities = densities.view(-1, _LEVEL_SAMPLES)
     step = 2 * front / (_LEVEL_SAMPLES - 1)
     stopped = (torch.nn.functional.softplus(densities - 1) * step).cumsum(dim=1)
     behind = stopped >= math.log(2)
     place = behind.int().argmax(dim=1, keepdim=True)  # the first
     found = densities.gather(1, place)[behind[:, -1]]
-    if not 2 * len(found) >= len(densities):
+    _check_finite(densities)
+    if not len(found):
         raise GaneditError(
-            f"there is no surface: {len(densities) - len(found)} of {len(densities)} rays pass"
-            f" through the volume, whose densities (before softplus) reach {densities.max():.4g};"
-            " train the network for longer, or choose a level below that"
+            "there is no surface: light passes through the volume, whose densities reach only"
+            f" {float(densities.max()):.4g} (before softplus); choose a level below that"
         )
     return min(EG3D_LEVEL, float(found.median()))
 
@@ -188,16 +196,14 @@ def _grid(box_size: float, resolution: int, border: float, behind: float | None)
     return _Grid((start, start, start + back * step), (count, count, count - back), step)
 
 
-def _blocks(
-    density: Field, grid: _Grid, *, layers: int, points: int, device: torch.device | str
-) -> Iterator[Tensor]:
-    """Yield the densities at a few x at a time, each [x, y, z] on the CPU."""
+def _blocks(density: Field, grid: _Grid, *, layers: int, points: int) -> Iterator[Tensor]:
+    """Yield the densities at a few x at a time, each [x, y, z]."""
     ny, nz = grid.size[1:]
     for first in range(0, grid.size[0], layers):
         count = min(layers, grid.size[0] - first)
         block = torch.empty(count * ny * nz)
         for start in range(0, len(block), points):
-            flat = torch.arange(start, min(start + points, len(block)), device=device)
+            flat = torch.arange(start, min(start + points, len(block)))
             x, y, z = flat // (ny * nz) + first, flat // nz % ny, flat % nz
             at = grid.positions(torch.stack([x, y, z], dim=1).double())
             block[start : start + points] = density(at)
@@ -266,11 +272,8 @@ def _march(blocks: Iterator[Tensor], level: float) -> tuple[NDArray[np.float64],
     surface, edge = _Surface(), None
     low, high = math.inf, -math.inf
     for block in blocks:
+        _check_finite(block)
         least, most = (float(extreme) for extreme in block.aminmax())
-        if not math.isfinite(least + most):
-            raise GaneditError(
-                "the volume's densities are not all finite; its network or latent is damaged"
-            )
         low, high = min(low, least), max(high, most)
         inside = _closed(_closed(_off_level(block - level), 1), 2)
         surface.add(torch.cat([_beyond(inside[:1]) if edge is None else edge, inside]).numpy())
@@ -298,6 +301,13 @@ def _off_level(volume: Tensor) -> Tensor:
     return torch.where(size < least, least.copysign(volume), volume)
 
 
+def _check_finite(densities: Tensor) -> None:
+    if not bool(densities.isfinite().all()):
+        raise GaneditError(
+            "the volume's densities are not all finite; its network or latent is damaged"
+        )
+
+
 def _closed(volume: Tensor, axis: int) -> Tensor:
     """Return the volume with a layer of outside before and behind it."""
     first, last = volume.narrow(axis, 0, 1), volume.narrow(axis, volume.shape[axis] - 1, 1)
@@ -305,7 +315,7 @@ def _closed(volume: Tensor, axis: int) -> Tensor:
 
 
 def _beyond(layer: Tensor) -> Tensor:
-    """Return the layer outside of one: the surface is half a step from it, so that cuts are flat."""
+    """Return the layer outside: the surface is half a step from this one, so that cuts are flat."""
     return -layer.clamp(min=_NEAREST * _NEAREST)
 
 
@@ -324,11 +334,21 @@ def _largest_piece(
     return vertices[kept], place[faces[kept[faces[:, 0]]]]
 
 
-def _colours(
-    colour: Field, vertices: Tensor, points: int, device: torch.device | str
-) -> Tensor:
-    """Return the colours of vertices, [V, 3] in [0, 1] on the CPU."""
-    parts = [colour(part.to(device)).detach().float().cpu() for part in vertices.split(points)]
+def _colours(density: Field, colour: Field, mesh: Mesh, *, reach: float, points: int) -> Tensor:
+    """Return the colours of vertices, [V, 3] in [0, 1]: what a ray gathers against the normal.
+
+    The colour on the surface itself is seen by nobody where a volume is thin.
+    """
+    depths = torch.linspace(0, reach, _COLOUR_SAMPLES)[:, None]
+    step = reach / (_COLOUR_SAMPLES - 1)
+    parts = []
+    rows = max(1, points // _COLOUR_SAMPLES)
+    for at, normal in zip(mesh.vertices.split(rows), mesh.normals.split(rows), strict=True):
+        along = (at[:, None] - normal[:, None] * depths).flatten(0, 1)  # [P*S, 3]
+        stopped = torch.nn.functional.softplus(density(along) - 1).view(len(at), -1) * step
+        weights = (stopped - stopped.cumsum(dim=1)).exp() * -torch.expm1(-stopped)  # [P, S]
+        shares = weights / weights.sum(dim=1, keepdim=True)
+        parts.append((shares[..., None] * colour(along).view(*shares.shape, 3)).sum(dim=1))
     colours = torch.cat(parts)
     if not bool(colours.isfinite().all()):
         raise GaneditError(

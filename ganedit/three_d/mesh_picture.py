@@ -63,7 +63,7 @@ def draw_mesh(
     colours = (mesh.colours[shown] * share[..., None]).sum(dim=1)  # [P, 3]
     _, directions = camera_rays(camera, resolution)
     if shading != "colours":
-        normals = (_vertex_normals(mesh)[shown] * share[..., None]).sum(dim=1)
+        normals = (mesh.normals[shown] * share[..., None]).sum(dim=1)
         facing = -(torch.nn.functional.normalize(normals, dim=1) * directions[0, seen]).sum(dim=1)
         colours = colours * (_AMBIENT + (1 - _AMBIENT) * facing.clamp(min=0))[:, None]
     image = torch.full((resolution * resolution, 3), background)
@@ -141,13 +141,3 @@ def _barycentric(corners: Tensor, points: Tensor) -> Tensor:
 
 def _cross(a: Tensor, b: Tensor) -> Tensor:
     return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
-
-
-def _vertex_normals(mesh: Mesh) -> Tensor:
-    """Return the mean normal of the faces around each vertex, [V, 3], weighted by area."""
-    a, b, c = mesh.vertices[mesh.faces].unbind(1)
-    normals = torch.linalg.cross(b - a, c - a)
-    total = torch.zeros_like(mesh.vertices)
-    for corner in range(3):
-        total.index_add_(0, mesh.faces[:, corner], normals)
-    return total

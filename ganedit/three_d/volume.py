@@ -64,8 +64,6 @@ class Draws:
 
     def part(self, *, pictures: slice = slice(None), rays: slice = slice(None)) -> "Draws":
         """Return the numbers of some pictures or rays."""
-
-
         def of(numbers: Tensor) -> Tensor:
             if numbers.ndim < 3:  # for all rays
                 return numbers
@@ -160,21 +158,20 @@ def _march(
     options: RayOptions,
     draws: Draws,
 ) -> tuple[Tensor, ...]:
-    """Return what rays see, and the depths of their nearest and farthest samples, [N, R]."""
+    """Return what rays see, and the depths of the nearest and the farthest sample, [N, 1]."""
     depths = coarse_depths(start, end, options, draws.jitter)  # [N, R, S]
     densities, features = _sampled(decode, origins, directions, depths)
     if options.fine:
         with torch.no_grad():
-            ordered, order = depths.sort(dim=-1)  # a jitter of the whole interval may swap two
-            weights = ray_weights(densities.gather(-1, order), ordered)
-            finer = fine_depths(ordered, weights, options.fine, draws.importance)
+            weights = ray_weights(densities, depths)
+            finer = fine_depths(depths, weights, options.fine, draws.importance)
         more_densities, more_features = _sampled(decode, origins, directions, finer)
         depths = torch.cat([depths, finer], dim=-1)
         densities = torch.cat([densities, more_densities], dim=-1)
         features = torch.cat([features, more_features], dim=-2)
     feature, depth, opacity = composite(features, densities, depths)
-    near, far = depths.aminmax(dim=-1)
-    return feature, depth, opacity, near, far
+    depths = depths.flatten(1)
+    return feature, depth, opacity, depths.amin(1, keepdim=True), depths.amax(1, keepdim=True)
 
 
 def _march_again(*given: object) -> tuple[Tensor, ...]:

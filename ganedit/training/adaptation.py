@@ -313,8 +313,9 @@ def _views(generator: Generator, count: int, stream: torch.Generator) -> dict[st
     if not isinstance(generator, TriPlaneGenerator):
         return {}
     usual = {name: generator.config[f"camera_{name}"] for name in ("radius", "pivot", "focal")}
-    spread = {"yaw_spread": _YAW_SPREAD, "pitch_spread": _PITCH_SPREAD}
-    cameras = sample_cameras(count, **spread, **usual, stream=stream)
+    cameras = sample_cameras(
+        count, yaw_spread=_YAW_SPREAD, pitch_spread=_PITCH_SPREAD, stream=stream, **usual
+    )
     return {"camera": cameras.to(generator.w_avg.device)}
 
 

@@ -78,6 +78,8 @@ class TrainingConfig:
         family: ``stylegan2``, or ``triplane``: a volume, from data with cameras (EG3D).
         lift_kimg: kimg in which a volume that starts from a generator of pictures is only shown
             those, before the adversarial training; for clay heads, whose pose is read off them.
+        lift_directions: Directions of that generator, ``yaw`` and ``pitch`` among them; None is the
+            embedded ones of ``clay``.
         plane_resolution: Side of the planes; auto is that of the pictures, at most 256.
         plane_channels: Channels of each plane.
         box_size: Side of the box that they span, in world units.
@@ -152,6 +154,7 @@ class TrainingConfig:
     keep_reader: Path | None = None
     family: Literal["stylegan2", "triplane"] = "stylegan2"
     lift_kimg: float = 0.0
+    lift_directions: Path | None = None
     plane_resolution: int | None = None
     plane_channels: int = 32
     box_size: float = 1.0
@@ -298,6 +301,7 @@ _ONLY_WITH = {
     "keep_latents": "keep_factors",
     "keep_reader": "keep_factors",
     "lift_kimg": "init",
+    "lift_directions": "lift_kimg",
 }
 
 OF_TRIPLANES = (

@@ -135,7 +135,7 @@ def read_origin(
         GaneditError: The network to start from cannot be read.
     """
     local = {"data", "out", "init", "threads", "device", "max_minutes"}
-    local |= {"keep_reader", "keep_latents"}
+    local |= {"keep_reader", "keep_latents", "lift_directions"}
     local |= set() if config.family == "triplane" else set(OF_TRIPLANES)
     options = {name: value for name, value in config.to_json().items() if name not in local}
     origin: Mapping[str, Any] = {}

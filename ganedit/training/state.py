@@ -160,14 +160,7 @@ def _teacher(
         return None
     assert network is not None
     assert cameras is not None  # both checked
-    flat = network.generator
-    origin = network.metadata.get("provenance", {})
-    if not isinstance(flat, StyleGAN2Generator) or origin.get("perceptual") != "clay":
-        raise GaneditError(
-            f"{network.source}: --lift-kimg shows a volume the pictures of a StyleGAN2 of clay"
-            " heads, whose pose can be read; leave it out"
-        )
-    return new_teacher(flat, cameras, device)
+    return new_teacher(network, cameras, device, directions=config.lift_directions)
 
 
 def _frozen_copy(generator: StyleGAN2Generator | TriPlaneGenerator) -> StyleGAN2Generator:

@@ -5,19 +5,24 @@ discrimination, section 4.3), and is told the camera. So is the mapping network,
 another camera (generator pose conditioning, section 4.4).
 """
 
+import copy
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganedit.assets import asset_path
+from ganedit.checkpoints import Network
 from ganedit.data.clayheads.factors import FACTOR_INDEX
 from ganedit.errors import GaneditError
 from ganedit.features import ClayFeatures, load_clay_features
 from ganedit.generators import StyleGAN2Discriminator, StyleGAN2Generator, TriPlaneGenerator
 from ganedit.generators.triplane import CAMERA_NUMBERS
+from ganedit.io.directions import load_directions
 from ganedit.losses.perceptual import PerceptualDistance, clay_distance
 from ganedit.ops import upfirdn2d
 from ganedit.three_d import camera_label, look_at_pose, random_draws
@@ -25,6 +30,8 @@ from ganedit.training.config import TrainingConfig
 
 _DENSITY_POINTS = 1000  # of a picture, that the density penalty compares
 _BLUR_REACH = 3  # standard deviations
+_POSE = ("yaw", "pitch")
+_LARGEST_TURN = 2.2  # standard deviations of the directions; farther, heads change with the pose
 
 
 def new_triplane(config: TrainingConfig, *, resolution: int, cameras: Tensor) -> TriPlaneGenerator:
@@ -163,41 +170,72 @@ def lift_discriminator(discriminator: StyleGAN2Discriminator, flat: torch.nn.Mod
 class Teacher:
     """A generator of pictures that shows a volume made from it what to look like.
 
+    A latent of pictures holds one pose. Moved along the directions of pose, it shows its head from
+    other sides too; from one side alone, a volume would learn flat pictures of that side.
+
     Attributes:
         generator: Of pictures, frozen.
+        turns: What a standard deviation of yaw and of pitch add to latents, [2, num_ws, w_dim].
         reader: Reads the pose of its heads.
         distance: Between pictures.
         cameras: Of the data, [N, 25]: their distance, focal length and pivot are a head's.
     """
 
     generator: StyleGAN2Generator
+    turns: Tensor
     reader: ClayFeatures
     distance: PerceptualDistance
     cameras: Tensor
 
     @torch.no_grad()
     def show(self, ws: Tensor) -> tuple[Tensor, Tensor]:
-        """Return pictures [N, 3, R, R], and the cameras that see their heads as they are."""
-        images = self.generator.synthesize(ws).float().clamp(-1, 1)
+        """Return pictures [N, 3, R, R] of turned heads, and the cameras that see them so."""
+        degrees = (2 * torch.rand(len(ws), 2, device=ws.device) - 1) * _LARGEST_TURN
+        turned = ws + torch.einsum("nt,tlw->nlw", degrees, self.turns)
+        images = self.generator.synthesize(turned).float().clamp(-1, 1)
         factors = self.reader.predict(images).factors
-        yaw, pitch = (factors[:, FACTOR_INDEX[name]] for name in ("yaw", "pitch"))
+        yaw, pitch = (factors[:, FACTOR_INDEX[name]] for name in _POSE)
         usual = usual_camera(self.cameras)
         radius, pivot = usual["camera_radius"], usual["camera_pivot"]
         pose = look_at_pose(yaw, pitch, radius=radius, pivot=pivot)
         return images, camera_label(pose, focal=usual["camera_focal"])
 
 
-def new_teacher(flat: StyleGAN2Generator, cameras: Tensor, device: torch.device) -> Teacher:
+def new_teacher(
+    network: Network, cameras: Tensor, device: torch.device, *, directions: Path | None
+) -> Teacher:
     """Return a frozen teacher of the clay world.
 
     Args:
-        flat: A StyleGAN2 of clay heads.
+        network: A StyleGAN2 of clay heads.
         cameras: Of the data, [N, 25].
         device: Where everything lives.
+        directions: File of its directions, ``yaw`` and ``pitch`` among them; None is the embedded
+            one of ``clay``.
+
+    Raises:
+        GaneditError: The network is none of clay heads, or the directions are not its own.
     """
+    flat = network.generator
+    origin = network.metadata.get("provenance", {})
+    if not isinstance(flat, StyleGAN2Generator) or origin.get("perceptual") != "clay":
+        raise GaneditError(
+            f"{network.source}: --lift-kimg shows a volume the pictures of a StyleGAN2 of clay"
+            " heads, whose pose can be read; leave it out"
+        )
+    path = asset_path("clay-directions") if directions is None else directions
+    found = load_directions(path)
+    if not network.accepts(found.fingerprint) or found.scales is None:
+        raise GaneditError(
+            f"{path}: directions of another network than {network.source}; fit its own with"
+            " `ganedit directions fit`, and name them with --lift-directions"
+        )
+    index = [found.find(name) for name in _POSE]
+    turns = found.vectors[index] * found.scales[index, None, None]
     reader = load_clay_features(device)
-    generator = flat.to(device).eval().requires_grad_(False)
-    return Teacher(generator, reader, clay_distance(reader), cameras)
+    generator = copy.deepcopy(flat).to(device).eval().requires_grad_(False)
+    turns = turns.expand(-1, generator.num_ws, -1).to(device)
+    return Teacher(generator, turns, reader, clay_distance(reader), cameras)
 
 
 def lift_loss(

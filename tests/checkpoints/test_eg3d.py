@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from ganedit.checkpoints import (
     convert,
     describe,
+    fingerprint,
     load_discriminator,
     load_network,
     nvidia,
@@ -133,13 +134,15 @@ def test_every_option_is_read(settings: dict[str, Any], tmp_path: Path) -> None:
         assert torch.equal(theirs.synthesize(ws), ours.synthesize(ws))
 
 
-def test_the_attribute_and_not_the_constructor_tells_the_rays(tmp_path: Path) -> None:
+def test_attributes_and_not_the_constructors_arguments_tell(tmp_path: Path) -> None:
     value = read(tmp_path)
     record = value["G_ema"]
     record.state["_init_kwargs"]["neural_rendering_resolution"] = 999
     record.state["_init_kwargs"]["rendering_kwargs"] = {"depth_resolution": 1}
+    child(record, "superresolution").state["sr_antialias"] = False
     config = part_of(value).config
     assert (config["neural_resolution"], config["coarse_samples"]) == (8, 6)
+    assert not config["sr_antialias"]
     del record.state["neural_rendering_resolution"]
     del record.state["_init_kwargs"]["neural_rendering_resolution"]
     assert part_of(value).config["neural_resolution"] == 64
@@ -292,7 +295,9 @@ def test_a_generator_without_an_average_estimates_one(tmp_path: Path) -> None:
     net.state_dict["superresolution.resample_filter"] = np.ones((4, 4), np.float32)
     part = open_checkpoint(write(tmp_path / "eg3d.pkl", G_ema=net)).generator
     assert not part.has_average
-    assert build_generator(part, tmp_path / "eg3d.pkl").w_avg.abs().max() > 0
+    estimated = build_generator(part, tmp_path / "eg3d.pkl")
+    assert estimated.w_avg.abs().max() > 0
+    assert fingerprint(estimated) == fingerprint(make_generator())  # another average, same latents
 
 
 def test_its_discriminator_goes_on_training(tmp_path: Path) -> None:
@@ -335,6 +340,42 @@ def test_files_of_ours_hold_any_tri_plane_generator(tmp_path: Path) -> None:
     assert torch.equal(theirs.synthesize(ws), ours.synthesize(ws))
     facts = describe(open_checkpoint(path))
     assert (facts["architecture"], facts["camera_dim"], facts["usable"]) == ("triplane", 25, True)
+
+
+@pytest.mark.parametrize(
+    ("forged", "message"),
+    [
+        ({"plane_resolution": 4096}, "channel_base: expected at least 4096, got 64"),
+        (
+            {"plane_resolution": 4096, "channel_base": 1 << 15},
+            "asks for more weights than the file holds",
+        ),
+        ({"plane_resolution": 1 << 13}, "plane_resolution = 8192 is out of range"),
+        ({"neural_resolution": 1 << 13}, "neural_resolution = 8192 is out of range"),
+        ({"coarse_samples": 1 << 11}, "coarse_samples = 2048 is out of range"),
+        ({"sr_channels": [1 << 19, 3]}, "asks for more weights than the file holds"),
+        ({"sr_channels": "ab"}, "sr_channels: expected 2 numbers, got 'ab'"),
+        ({"sr_resolution": 16}, "sr_resolution: expected a half or a quarter of 128, got 16"),
+        ({"plane_axes": "bent"}, "plane_axes: expected shipped or fixed, got 'bent'"),
+        ({"gizmo": 1}, "unexpected keyword argument 'gizmo'"),
+        ({"z_dim": 9}, "backbone.mapping.fc0.weight: expected shape"),
+    ],
+)
+def test_forged_files_of_ours_are_one_line_and_no_work(
+    forged: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "ours.safetensors"
+    save_network(path, make_generator(), provenance={})
+    checkpoint = open_checkpoint(path)
+    checkpoint.generator.config.update(forged)
+    before = peak_kilobytes()
+    with pytest.raises(GaneditError, match=message) as error:
+        skeleton(checkpoint.generator, path)
+    assert "\n" not in str(error.value)
+    assert peak_kilobytes() - before < 50_000
+    facts = describe(checkpoint)
+    assert not facts["usable"]
+    assert facts["img_resolution"] == 128
 
 
 def test_inspect_tells_how_it_is_seen(tmp_path: Path) -> None:

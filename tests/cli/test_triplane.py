@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from ganedit.checkpoints import Network, load_network, save_network
+from ganedit.cli.masks import read_mask
 from ganedit.cli.viewpoints import usual_sphere
 from ganedit.editing import interpolate, sample, synthesize
+from ganedit.inversion.composition import part_psnr, part_weights
 from ganedit.io import image_grid, load_latent, read_image, save_latent, write_image
 from ganedit.three_d.orbits import circle, poses
 from tests.conftest import make_triplane
@@ -158,15 +160,9 @@ def test_a_latent_with_a_camera_and_a_seed_meet(run, posed_paths, volume):
     torch.testing.assert_close(seen, torch.cat([own, own, front, front]))
 
 
-@pytest.mark.parametrize(
-    "method",
-    [("--steps", 2), ("--steps", 2, "--space", "s", "--mask", MASK)],
-    ids=["latents", "styles"],
-)
-def test_an_edit_is_seen_from_the_latents_camera(run, posed_paths, clay_path, method):
-    result = run(
-        "clip-edit", posed_paths[0], "--prompt", "smile", "--network", clay_path, *method
-    )
+def test_an_edit_is_seen_from_the_latents_camera(run, posed_paths, clay_path):
+    words = ("--prompt", "smile", "--space", "s", "--steps", 2, "--mask", MASK)
+    result = run("clip-edit", posed_paths[0], *words, "--network", clay_path)
     assert result.exit_code == 0, result.stderr
     network = load_network(clay_path, device="cpu")
     before, edited = load_latent(posed_paths[0]), load_latent("out/left-edited.pt")
@@ -177,7 +173,9 @@ def test_an_edit_is_seen_from_the_latents_camera(run, posed_paths, clay_path, me
 
 
 def test_a_direction_is_found_and_used(run, clay_path, posed_paths):
-    found = run("factorize", "--network", clay_path, "--count", 2, "--heads", 4, "--degrees", "-1,1")
+    found = run(
+        "factorize", "--network", clay_path, "--count", 2, "--heads", 4, "--degrees", "-1,1"
+    )
     assert found.exit_code == 0, found.stderr
     told = json.loads(Path("out/run.json").read_text())["directions"]
     assert "smile" in told[0]["effects"]
@@ -187,12 +185,19 @@ def test_a_direction_is_found_and_used(run, clay_path, posed_paths):
     assert not torch.equal(after.ws, before.ws)
 
 
-def test_latents_are_composed_at_the_front(run, posed_paths, clay_path):
-    result = run(
-        "compose", posed_paths[0], 3, "--mask", MASK, "--network", clay_path, "--steps", 2
-    )
+def test_latents_are_composed_as_the_first_is_seen(run, posed_paths, clay_path):
+    left, right = posed_paths
+    result = run("compose", left, right, "--mask", MASK, "--network", clay_path, "--steps", 2)
     assert result.exit_code == 0, result.stderr
-    assert load_latent("out/composed.pt").cameras is None
+    camera = load_latent(left).cameras
+    composed = load_latent("out/composed.pt")
+    assert torch.equal(composed.cameras, camera)
+    network = load_network(clay_path, device="cpu")
+    found = next(synthesize(network, composed))
+    wanted = next(synthesize(network, load_latent(right), cameras=camera)).clamp(-1, 1)
+    _, inside = part_weights(read_mask(MASK, network), feather=0.05)
+    (told,) = json.loads(Path("out/run.json").read_text())["results"]
+    assert told["psnr_inside"] == pytest.approx(float(part_psnr(found, wanted, inside)), abs=1e-2)
 
 
 def test_an_adaptation_trains_the_planes(run, clay_path):
@@ -227,6 +232,6 @@ def test_two_networks_are_blended_and_their_latents_drawn(run, triplane_path, tu
     arguments = ("--network", triplane_path, "--style", tuned_path, "--at", 16, "--out", "toon")
     assert run("toonify", 0, *arguments).exit_code == 0
     network = load_network("out/blend.safetensors", device="cpu")
-    drawn = next(synthesize(network, sample(load_network(triplane_path, device="cpu"), [0],
-                                            truncation_psi=0.7)))
+    base = load_network(triplane_path, device="cpu")
+    drawn = next(synthesize(network, sample(base, [0], truncation_psi=0.7)))
     assert torch.equal(read_image("toon/seed0000-toon.png"), written(drawn))

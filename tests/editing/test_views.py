@@ -57,6 +57,15 @@ def test_planes_are_computed_once_for_all_views(volumes, monkeypatch):
     assert len(calls) == 1
 
 
+def test_a_view_is_rendered_when_it_is_asked_for(volumes):
+    done = []
+    volume = open_volume(volumes, sample(volumes, [3]))
+    views = render_views(volume, CAMERAS, on_step=lambda step, total, _: done.append((step, total)))
+    next(views)
+    next(views)
+    assert done == [(1, 3)]
+
+
 def test_noise_maps_and_offsets_of_the_latent_are_drawn(volumes):
     latent = sample(volumes, [3])
     layers = volumes.generator.style_layers

@@ -24,7 +24,8 @@ def _ball(
 
 
 def _colour(points: Tensor) -> Tensor:
-    return points + 0.5
+    """By the direction from the ball's middle, so that it is the same at all depths."""
+    return torch.nn.functional.normalize(points - CENTRE, dim=1) / 2 + 0.5
 
 
 def _volume(mesh: Mesh) -> float:
@@ -38,7 +39,7 @@ def test_a_ball_becomes_a_closed_ball_where_it_is_in_the_world() -> None:
     distance = (mesh.vertices - CENTRE).norm(dim=1)
     torch.testing.assert_close(distance, torch.full_like(distance, RADIUS), atol=4e-4, rtol=0)
     assert _volume(mesh) == pytest.approx(4 / 3 * math.pi * RADIUS**3, rel=0.01)  # faces look out
-    torch.testing.assert_close(mesh.colours, mesh.vertices + 0.5)
+    torch.testing.assert_close(mesh.colours, _colour(mesh.vertices), atol=0.03, rtol=0)
     larger = extract_mesh(_ball(), _colour, box_size=1, resolution=48, level=9.0)
     assert _volume(larger) == pytest.approx(4 / 3 * math.pi * (RADIUS + 0.01) ** 3, rel=0.01)
 
@@ -55,10 +56,10 @@ def test_memory_bounds_what_is_asked_at_once_and_changes_nothing() -> None:
     little = extract_mesh(density, _colour, max_memory=MIN_MEMORY, **settings)
     assert max(asked) <= MIN_MEMORY / 2 / 4096
     much = extract_mesh(density, _colour, max_memory=2**33, **settings)
-    assert max(asked) == 100**3
+    assert max(asked) >= 100**3
     assert little.watertight
     assert little.faces.shape == much.faces.shape
-    places = [mesh.vertices.mul(1e5).round().unique(dim=0) for mesh in (little, much)]
+    places = [mesh.vertices.mul(1e6).round().unique(dim=0) for mesh in (little, much)]
     assert len(places[0]) == len(places[1]) == len(little.vertices)
     assert _volume(little) == pytest.approx(_volume(much), abs=1e-6)
 
@@ -88,7 +89,7 @@ def test_walls_at_the_border_are_cut_off_and_what_is_cut_is_closed_and_flat() ->
         block = 10 + 100 * (0.1 - points[:, :2].abs().amax(dim=1))  # from there to the front
         return torch.maximum(wall, block)
 
-    mesh = extract_mesh(density, _colour, box_size=1, resolution=65)
+    mesh = extract_mesh(density, _colour, box_size=1, resolution=65, level=10.0)
     assert mesh.watertight
     step = 1 / 64
     low, high = mesh.vertices.amin(dim=0), mesh.vertices.amax(dim=0)
@@ -96,10 +97,12 @@ def test_walls_at_the_border_are_cut_off_and_what_is_cut_is_closed_and_flat() ->
     expected = torch.tensor([0.1, 0.1, inside])
     torch.testing.assert_close(high, expected, atol=1e-4, rtol=0)
     torch.testing.assert_close(low, -expected, atol=1e-4, rtol=0)
-    whole = extract_mesh(density, _colour, box_size=1, resolution=65, border=0)
+    whole = extract_mesh(density, _colour, box_size=1, resolution=65, level=10.0, border=0)
     assert whole.watertight
     assert float(whole.vertices.amax()) == pytest.approx(0.5 + step / 2)
-    front = extract_mesh(density, _colour, box_size=1, resolution=65, border=0, behind=0.0)
+    front = extract_mesh(
+        density, _colour, box_size=1, resolution=65, level=10.0, border=0, behind=0.0
+    )
     assert front.watertight
     assert float(front.vertices[:, 2].amin()) == pytest.approx(-step / 2, abs=1e-5)
 
@@ -110,10 +113,11 @@ def test_only_the_largest_piece_stays_unless_all_are_asked_for() -> None:
     def density(points: Tensor) -> Tensor:
         return torch.maximum(large(points), small(points))
 
-    largest = extract_mesh(density, _colour, box_size=1, resolution=48)
-    everything = extract_mesh(density, _colour, box_size=1, resolution=48, pieces="all")
+    largest = extract_mesh(density, _colour, box_size=1, resolution=48, level=10.0)
+    everything = extract_mesh(density, _colour, box_size=1, resolution=48, level=10.0, pieces="all")
     assert torch.equal(
-        largest.vertices, extract_mesh(large, _colour, box_size=1, resolution=48).vertices
+        largest.vertices,
+        extract_mesh(large, _colour, box_size=1, resolution=48, level=10.0).vertices,
     )
     assert float(everything.vertices[:, 1].amin()) == pytest.approx(-0.36, abs=2e-3)
     assert largest.watertight
@@ -134,8 +138,20 @@ def test_a_volume_without_a_surface_is_refused_in_one_line(
     density: Callable[[Tensor], Tensor], message: str
 ) -> None:
     with pytest.raises(GaneditError, match=message) as caught:
-        extract_mesh(density, _colour, box_size=1, resolution=32)
+        extract_mesh(density, _colour, box_size=1, resolution=32, level=10.0)
     assert "\n" not in str(caught.value)
+
+
+def test_colours_are_those_below_a_thin_surface() -> None:
+    def colour(points: Tensor) -> Tensor:
+        skin = (points - CENTRE).norm(dim=1, keepdim=True) > RADIUS - 0.01
+        return torch.where(skin, torch.tensor([1.0, 0, 0]), torch.tensor([0.0, 1, 0]))
+
+    red, green, blue = extract_mesh(_ball(), colour, box_size=1, resolution=32).colours.unbind(1)
+    assert float(blue.max()) == 0
+    # Light goes through 0.01 of density 9 to 10 but for a tenth, and ends in the green.
+    assert float(red.mean()) < 0.25
+    torch.testing.assert_close(red + green, torch.ones_like(red))
 
 
 def test_colours_that_are_no_numbers_are_refused() -> None:
@@ -182,8 +198,8 @@ def test_the_picture_of_a_ball_is_that_of_the_ball() -> None:
     assert (seen & hit).sum() / (seen | hit).sum() > 0.99
     assert float((depth - true)[seen & hit].abs().max()) < 1 / 63  # a step of the grid
     points = origins + true[:, None] * directions
-    shown = picture.image[0].flatten(1).T[seen & hit] / 2
-    torch.testing.assert_close(shown, points[seen & hit], atol=2 / 63, rtol=0)
+    shown = picture.image[0].flatten(1).T / 2 + 0.5
+    assert float((shown - _colour(points))[seen & hit].abs().mean()) < 0.01
     assert bool((picture.image[0].flatten(1).T[~seen] == 1).all())
 
 

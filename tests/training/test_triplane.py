@@ -9,6 +9,7 @@ from ganedit.checkpoints import load_discriminator, load_network, save_network
 from ganedit.data.archive import clay_factor_names, clay_pictures, write_archive
 from ganedit.errors import GaneditError
 from ganedit.generators import StyleGAN2Discriminator, TriPlaneGenerator
+from ganedit.io.directions import Directions, save_directions
 from ganedit.three_d import camera_label, look_at_pose
 from ganedit.training import TrainingConfig, plan, train
 from ganedit.training.triplane import (
@@ -145,16 +146,23 @@ def test_a_training_of_volumes_can_start_from_pictures_and_from_volumes(volume, 
 
 
 def test_a_volume_is_shown_the_pictures_that_it_starts_from(volume, tmp_path):
-    path = tmp_path / "flat.safetensors"
+    path, turns = tmp_path / "flat.safetensors", tmp_path / "turns.pt"
     save_network(path, make_generator(), provenance={"perceptual": "clay"})
-    config = volume(init=path, lift_kimg=0.008)
+    mark = load_network(path, device="cpu").fingerprint
+    both = Directions(
+        torch.randn(2, 1, 16), ((), ()), ("yaw", "pitch"), torch.ones(2), mark, "flat", "fit"
+    )
+    save_directions(turns, both)
+    config = volume(init=path, lift_kimg=0.008, lift_directions=turns)
     stats = []
     train(config, on_tick=stats.append)
     assert ["loss_lift" in line for line in stats] == [True, False]
     assert ["loss_discriminator" in line for line in stats] == [False, True]
+    with pytest.raises(GaneditError, match=r"clay-directions.*directions of another network"):
+        plan(volume(init=path, lift_kimg=0.008))
     save_network(path, make_generator(), provenance={})
     with pytest.raises(GaneditError, match="--lift-kimg shows a volume the pictures of a Style"):
-        plan(config)
+        plan(volume("other", init=path, lift_kimg=0.008))
 
 
 def test_the_rays_grow_over_the_first_images(volume):
