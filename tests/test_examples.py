@@ -150,3 +150,18 @@ def test_the_measurements_of_directions_run(capsys: pytest.CaptureFixture[str]) 
     assert set(effects) == {"supervised", "SeFa", "GANSpace"}
     assert len(effects["SeFa"]) == 2
     assert "of the first 2 move one factor mostly" in capsys.readouterr().out
+
+
+def test_the_measurements_of_photos_as_volumes_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ganedit.checkpoints import save_network
+    from tests.conftest import make_triplane
+
+    volume = make_triplane(img_resolution=64, sr_resolution=32, neural_resolution=16)
+    save_network(tmp_path / "volume.safetensors", volume, provenance={"perceptual": "clay"})
+    load("measure_photo_to_3d.py")["main"](str(tmp_path / "volume.safetensors"), 1, 1)
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
+    assert [row[:3] for row in rows[:2]] == [["1", "w", "0"], ["1", "w", "1"]]
+    assert len(rows) == 8
+    assert all(5 < float(row[3]) < 60 for row in rows)

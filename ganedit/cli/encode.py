@@ -87,7 +87,6 @@ def encode(
     from ganedit.io import OutputFolder
 
     model = open_network(network, device=device)
-    check_flat(model, why=_NO_CAMERA)
     reader = _fitting_encoder(model, encoder, device=device, age=age)
     perceptual, measure = _distance(model), measure_deviation(model.generator)
     side, place = model.generator.img_resolution, model.generator.w_avg.device
@@ -139,6 +138,7 @@ def _fitting_encoder(
     Raises:
         GaneditError: There is none, it does not fit, or the age does not fit it.
     """
+    check_flat(model, why=_NO_CAMERA)
     from ganedit.checkpoints import find_encoder
     from ganedit.inversion import check_encoder
     from ganedit.inversion.encode import check_age

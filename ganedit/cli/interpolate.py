@@ -1,8 +1,9 @@
 """``ganedit interpolate``: between latents, as a video, a strip, or one weighted picture."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -129,12 +130,7 @@ def interpolate(
         check_places([path.rows(0, 1)])
     if save_latents:
         check_file_size(out / outputs[-1], like=path.rows(0, 1), rows=len(path))
-    if orbit is None:
-        cameras = viewpoint(model, yaw, pitch)
-    else:
-        cameras = orbit_cameras(model, len(path), orbit, yaw=yaw, pitch=pitch)
-    if cameras is None and paste_back:
-        cameras = _pasted_camera(keys)
+    cameras = _cameras(model, keys, len(path), arguments)
     paths = [_write(folder, name, model, path, fps, cameras) for name in outputs]
     if any(name.endswith(".pt") for name in outputs):
         paths += keep_tuning(folder, model)
@@ -201,10 +197,21 @@ def _of_frame(cameras: "Tensor | None", frame: int) -> "Tensor | None":
     return cameras if cameras is None or len(cameras) == 1 else cameras[frame : frame + 1]
 
 
-def _pasted_camera(keys: "Sequence[Latent]") -> "Tensor | None":
-    """Return the camera of the photo that pictures are pasted into, which is that of all frames."""
-    rows = (key.row(index) for key in keys for index in range(len(key)))
-    return next((row.cameras for row in rows if row.alignment), None)
+def _cameras(
+    model: "Network", keys: "Sequence[Latent]", frames: int, arguments: Mapping[str, Any]
+) -> "Tensor | None":
+    """Return the camera of all frames or of each, [1 or F, 25]; None for those of the latents.
+
+    Raises:
+        GaneditError: A camera is asked for, and the network draws flat pictures.
+    """
+    yaw, pitch, orbit = (arguments[key] for key in ("yaw", "pitch", "orbit"))
+    if orbit is not None:
+        return orbit_cameras(model, frames, orbit, yaw=yaw, pitch=pitch)
+    if yaw is None and pitch is None and arguments["paste_back"]:
+        rows = (key.row(index) for key in keys for index in range(len(key)))
+        return next((row.cameras for row in rows if row.alignment), None)  # the photo's own
+    return viewpoint(model, yaw, pitch)
 
 
 def _in_place(

@@ -236,12 +236,9 @@ def project(
     start = open_start(init, model, label=label, device=device)
     posing = open_posing(model, arguments, [photo.name for photo in found])
     perceptual, lpips = open_distances(loss, model, vgg_weights)
-    settings: dict[str, Any] = {"perceptual": perceptual, "space": space, "label": label}
-    settings |= {"pixel_weight": pixel_weight, "optimize_noise": two_stage or optimize_noise}
-    settings |= {"optimize_cameras": optimize_camera, "one_head": one_head}
-    settings |= {"two_stage": two_stage, "mask": mask and _counting(mask, model)}
-    settings |= {"steps": steps, "dtype": getattr(torch, dtype)}
-    settings |= {key: value for key, value in start.settings.items() if settings.get(key) is None}
+    settings = _settings(arguments, start)
+    settings |= {"perceptual": perceptual, "label": label, "dtype": getattr(torch, dtype)}
+    settings |= {"mask": mask and _counting(mask, model)}
     _note_missing(model, init, start, noise=optimize_noise)
     inputs = [init, mask or "", camera or ""]
     work = Work(
@@ -292,6 +289,17 @@ def _check_usage(arguments: "Mapping[str, Any]") -> None:
             raise typer.BadParameter(f"--{key.replace('_', '-')} is for --tune; add it")
         if isinstance(arguments[key], float):
             finite(arguments[key])
+
+
+def _settings(arguments: "Mapping[str, Any]", start: Start) -> dict[str, Any]:
+    """Return the settings of `ganedit.inversion.project` that the user and the start gave."""
+    names = ("space", "pixel_weight", "optimize_noise", "two_stage", "steps", "one_head")
+    settings = {name: arguments[name] for name in names}
+    settings["optimize_cameras"] = arguments["optimize_camera"]
+    if arguments["two_stage"]:
+        settings["optimize_noise"] = True
+    given = {key: value for key, value in start.settings.items() if settings.get(key) is None}
+    return settings | given
 
 
 def _tuning(arguments: "Mapping[str, Any]") -> dict[str, Any]:

@@ -88,6 +88,7 @@ class Decoder(nn.Module):
     def _outputs(self, hidden: Tensor, part: slice) -> Tensor:
         """Return some outputs of the last layer, contiguous."""
         last = self.net[2]
+        assert isinstance(last, FullyConnected)
         bias, weight = last.bias[part] * last.bias_gain, last.weight[part]
         return torch.addmm(bias, hidden, weight.mT, alpha=last.weight_gain)
 
@@ -345,13 +346,15 @@ class TriPlaneGenerator(nn.Module):
     ) -> Tensor:
         """Return the three planes, [N, 3, C, H, W]; they serve for all views of a latent.
 
+        Channels are neighbours in memory, as `triplane_sample` wants them.
+
         Args:
             ws: Per-layer latents, [N, num_ws, w_dim].
             noise: As in `Generator.synthesize`.
             offsets: As in `Generator.synthesize`.
         """
         planes = self.backbone.synthesis(ws, noise=noise, offsets=offsets)
-        return planes.unflatten(1, (3, -1))  # type: ignore[no-any-return]
+        return channels_last(planes.unflatten(1, (3, -1)))
 
     def styles(self, ws: Tensor) -> tuple[Tensor, ...]:
         """Return the styles of the planes' network; see `Generator.styles`."""
@@ -498,7 +501,7 @@ class TriPlaneGenerator(nn.Module):
         """Return how many of ``count`` rays may be sampled together; see `rays_at_once`."""
         if max_memory is None:
             max_memory = MAX_MEMORY_LEARNING if learns else MAX_MEMORY
-        channels, hidden = self.decoder.net[0].weight.shape[::-1]
+        channels, hidden = self.config["plane_channels"], self.config["decoder_features"]
         # In float32: a sample's place, the 12 cells around and their weights, its features, hidden
         # layer before and after the activation, and outputs; twice that with their gradients. A
         # ray's origin, direction and limits, and what it sees, which is copied twice.

@@ -10,13 +10,14 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from ganedit.checkpoints import Network
-from ganedit.checkpoints.tuning import pays, synthesis_weights
+from ganedit.checkpoints.tuning import Tuning, apply_tuning, pays, synthesis_weights
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator, Noise
 from ganedit.generators.triplane import TriPlaneGenerator
@@ -58,6 +59,16 @@ class Tuned:
     best_step: int
     history: Tensor
     seconds: float
+
+    def applied(self, network: Network) -> Network:
+        """Return the network that was tuned with its changes, as `apply_tuning` does from a file.
+
+        Args:
+            network: As `tune` got it.
+        """
+        factors = {key: (difference,) for key, difference in self.differences.items()}
+        mark, home = network.fingerprint, network.home
+        return apply_tuning(network, Tuning(Path("memory"), factors, mark, home, None, 0.0))
 
 
 def tune(

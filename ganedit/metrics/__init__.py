@@ -2,6 +2,7 @@
 
 from ganedit.losses.identity import IDENTITY
 from ganedit.metrics.clay import clay_frechet
+from ganedit.metrics.depth import depth_correlation
 from ganedit.metrics.disentanglement import dci, read_heads, separability
 from ganedit.metrics.distribution import frechet_distance, kernel_distance
 from ganedit.metrics.identity import identity_errors, identity_similarity
@@ -13,6 +14,7 @@ __all__ = [
     "PathLengths",
     "clay_frechet",
     "dci",
+    "depth_correlation",
     "frechet_distance",
     "identity_errors",
     "identity_similarity",

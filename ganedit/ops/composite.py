@@ -36,7 +36,9 @@ def composite(
     densities = densities.gather(-1, order)
     weights = ray_weights(densities, depths)  # [..., S - 1]
     share = weights.sum(-1)
-    depth = (weights * (depths[..., 1:] + depths[..., :-1]) / 2).sum(-1) / share
+    some = share > 0  # where it is not, the division would also spoil the gradient
+    depth = (weights * (depths[..., 1:] + depths[..., :-1]) / 2).sum(-1)
+    depth = torch.where(some, depth / torch.where(some, share, 1.0), torch.nan)
     if impl == "reference":
         features = features.gather(-2, order[..., None].expand_as(features))
         middles = (features[..., 1:, :] + features[..., :-1, :]) / 2

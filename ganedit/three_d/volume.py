@@ -64,6 +64,7 @@ class Draws:
 
     def part(self, *, pictures: slice = slice(None), rays: slice = slice(None)) -> "Draws":
         """Return the numbers of some pictures or rays."""
+
         def of(numbers: Tensor) -> Tensor:
             if numbers.ndim < 3:  # for all rays
                 return numbers

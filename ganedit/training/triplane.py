@@ -25,7 +25,7 @@ from ganedit.generators.triplane import CAMERA_NUMBERS
 from ganedit.io.directions import load_directions
 from ganedit.losses.perceptual import PerceptualDistance, clay_distance
 from ganedit.ops import upfirdn2d
-from ganedit.three_d import camera_label, look_at_pose, random_draws
+from ganedit.three_d import camera_label, check_camera, look_at_pose, random_draws
 from ganedit.training.config import TrainingConfig
 
 _DENSITY_POINTS = 1000  # of a picture, that the density penalty compares
@@ -103,6 +103,10 @@ def check_cameras(config: TrainingConfig, labels: Tensor | None) -> Tensor:
             f"{config.data}: has {what}; a tri-plane training needs the camera of each picture, 25"
             " numbers in EG3D's convention, in dataset.json (`ganedit dataset clay` writes them)"
         )
+    try:
+        check_camera(labels)
+    except ValueError as error:
+        raise GaneditError(f"{config.data}: its labels are no cameras ({error})") from error
     return labels
 
 

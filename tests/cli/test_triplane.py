@@ -10,9 +10,13 @@ import torch
 from ganedit.checkpoints import Network, load_network, save_network
 from ganedit.cli.masks import read_mask
 from ganedit.cli.viewpoints import usual_sphere
-from ganedit.editing import interpolate, sample, synthesize
+from ganedit.editing import interpolate, mix, sample, stack, synthesize
+from ganedit.editing.clip_edit import PromptScale, optimize_edit
+from ganedit.errors import GaneditError
+from ganedit.features import load_clip
 from ganedit.inversion.composition import part_psnr, part_weights
 from ganedit.io import image_grid, load_latent, read_image, save_latent, write_image
+from ganedit.losses.clip import Prompt, encode_prompts
 from ganedit.three_d.orbits import circle, poses
 from tests.conftest import make_triplane
 
@@ -160,16 +164,32 @@ def test_a_latent_with_a_camera_and_a_seed_meet(run, posed_paths, volume):
     torch.testing.assert_close(seen, torch.cat([own, own, front, front]))
 
 
-def test_an_edit_is_seen_from_the_latents_camera(run, posed_paths, clay_path):
-    words = ("--prompt", "smile", "--space", "s", "--steps", 2, "--mask", MASK)
-    result = run("clip-edit", posed_paths[0], *words, "--network", clay_path)
-    assert result.exit_code == 0, result.stderr
-    network = load_network(clay_path, device="cpu")
-    before, edited = load_latent(posed_paths[0]), load_latent("out/left-edited.pt")
-    assert torch.equal(edited.cameras, before.cameras)
-    assert torch.equal(read_image("out/left-edited.png"), written(*synthesize(network, edited)))
-    record = json.loads(Path("out/run.json").read_text())
-    assert record["results"][0]["factors"].keys() >= {"yaw", "smile"}
+def test_rows_of_which_one_remembers_a_camera_need_the_front(volume):
+    first, second = (sample(volume, [seed]) for seed in (1, 2))
+    offsets = tuple(torch.ones(1, layer.channels) for layer in volume.generator.style_layers)
+    posed = replace(first, cameras=poses([0.3], [0.0]), offsets=offsets)
+    with pytest.raises(GaneditError, match="remember cameras"):
+        stack([posed, second])
+    front = volume.generator.default_camera[None]
+    both = stack([posed, second], network=volume).cameras
+    assert torch.equal(both, torch.cat([posed.cameras, front]))
+    mixed = mix(posed, second, layers=[1], network=volume)
+    assert torch.equal(mixed.cameras, posed.cameras)
+
+
+def test_words_are_fitted_as_the_latents_camera_sees_them(volume):
+    clip = load_clip()
+    posed = replace(sample(volume, [3]), cameras=poses([0.6], [0.0]))
+    target = encode_prompts(clip, [Prompt("smile")])
+    scale = PromptScale(deviation=1.0, best=1.0, told={})
+    settings = {"scale": scale, "companions": 1, "steps": 1, "latent_weight": 0.0}
+    everything = torch.ones(1, 1, 16, 16)
+    # Before the first step nothing has changed, unless it is seen from elsewhere.
+    free, held = (
+        optimize_edit(volume, posed, clip, target, keep=keep, **settings).history
+        for keep in (None, everything)
+    )
+    torch.testing.assert_close(held, free, rtol=0, atol=1e-4)
 
 
 def test_a_direction_is_found_and_used(run, clay_path, posed_paths):
@@ -183,6 +203,9 @@ def test_a_direction_is_found_and_used(run, clay_path, posed_paths):
     assert run("edit", posed_paths[0], *arguments).exit_code == 0
     before, after = load_latent(posed_paths[0]), load_latent("edited/left-edited.pt")
     assert not torch.equal(after.ws, before.ws)
+    assert torch.equal(after.cameras, before.cameras)
+    drawn = next(synthesize(load_network(clay_path, device="cpu"), after))
+    assert torch.equal(read_image("edited/left-edited.png"), written(drawn))
 
 
 def test_latents_are_composed_as_the_first_is_seen(run, posed_paths, clay_path):

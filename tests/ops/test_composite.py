@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -18,7 +19,7 @@ def test_a_ray_gathers_what_the_midpoint_rule_says() -> None:
     features, densities, depths = make()
     order = depths.argsort().tolist()
     passed, colour, depth, total = 1.0, torch.zeros(4, dtype=torch.float64), 0.0, 0.0
-    for a, b in zip(order, order[1:], strict=False):
+    for a, b in itertools.pairwise(order):
         density = math.log1p(math.exp(float(densities[a] + densities[b]) / 2 - 1))
         stopped = 1 - math.exp(-density * float(depths[b] - depths[a]))
         colour += passed * stopped * (features[a] + features[b]) / 2

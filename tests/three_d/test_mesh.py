@@ -73,7 +73,7 @@ def test_noise_becomes_closed_surfaces_even_through_points_of_the_grid(
     noise[torch.rand(20, 20, 20, generator=random) < on_the_level] = 0
 
     def density(points: Tensor) -> Tensor:
-        x, y, z = ((points + 0.5) * 19).round().long().unbind(1)
+        x, y, z = ((points + 0.5) * 19).round().long().clamp(0, 19).unbind(1)
         return noise[x, y, z]
 
     monkeypatch.setattr("ganedit.three_d.mesh.MIN_MEMORY", 0)

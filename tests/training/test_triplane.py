@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -88,10 +89,16 @@ def test_an_interrupted_training_of_volumes_goes_on_as_if_it_had_not_been(volume
     assert same_trajectory(whole.snapshot.parent / state, parts.snapshot.parent / state)
 
 
-def test_it_needs_cameras(pictures, volume):
+def test_it_needs_cameras(pictures, volume, tmp_path):
     config = dataclasses.replace(volume(), data=pictures)
     with pytest.raises(GaneditError, match="has no labels; a tri-plane training needs the camera"):
         plan(config)
+    folder = tmp_path / "labelled"
+    shutil.copytree(pictures, folder)
+    labels = [[path.name, [0.5] * 25] for path in folder.glob("*.png")]
+    (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
+    with pytest.raises(GaneditError, match="its labels are no cameras"):
+        plan(dataclasses.replace(config, data=folder))
 
 
 @pytest.mark.parametrize(
