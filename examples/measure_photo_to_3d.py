@@ -21,10 +21,9 @@ def measure(model, seed: int, photos: int, space: str, updates: int, steps: int)
     shown, others = head.image[:photos], head.image[3:]
     known = {"cameras": estimate_cameras(load_clay_features(), shown, model.generator)}
     found = ganedit.project(model, shown, one_head=True, space=space, steps=steps, **known)
+    ws, pivot, places = found.ws, found.latent(model), (known["cameras"], head.camera[3:])
     if updates:
-        tuned = ganedit.tune(model, found.latent(model), shown, steps=updates, **known)
-        model = tuned.applied(model)
-    ws, places = found.ws, (known["cameras"], head.camera[3:])
+        model = ganedit.tune(model, pivot, shown, steps=updates, **known).applied(model)
     own, aside = (model.generator.render(model.generator.planes(ws), ws, x) for x in places)
     figures = psnr(own.image, shown), near(own.image, shown), psnr(aside.image, others)
     return [float(x.mean()) for x in (*figures, depth_correlation(aside.depth, head.depth[3:]))]

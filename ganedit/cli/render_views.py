@@ -108,7 +108,7 @@ def render_views(
         float | None,
         typer.Option(
             callback=_finite_or_none,
-            help="Density of the surface, before softplus; by default 10, as EG3D has it.",
+            help="Density of the surface before softplus; by default as seen, at most EG3D's 10.",
         ),
     ] = None,
     resolution: Annotated[

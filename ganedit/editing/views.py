@@ -175,7 +175,7 @@ def volume_mesh(
     Args:
         volume: Of `open_volume`.
         resolution: Points along the box's side.
-        level: Density of the surface before softplus; None is EG3D's.
+        level: Density of the surface before softplus; None takes `find_level`.
         max_memory: Bytes beside the mesh; None is `extract_mesh`'s own.
 
     Raises:

@@ -152,7 +152,7 @@ class Superresolution(nn.Module):
         ws = w[:, None].expand(-1, 3, -1)
         x, image = self.block0(features, raw, ws, noise=[noise, noise], offsets={})
         _, image = self.block1(x, image, ws, noise=[noise, noise], offsets={})
-        return image  # type: ignore[no-any-return]  # the last block always has one
+        return image
 
 
 class TriPlaneGenerator(nn.Module):
@@ -333,7 +333,7 @@ class TriPlaneGenerator(nn.Module):
         if c is not None and c.shape[-1] > 0:
             raise ValueError(f"c: this network has no classes, got {list(c.shape)}; see camera")
         told = self._cameras(camera, len(z)) * self.camera_scale
-        return self.backbone.mapping(  # type: ignore[no-any-return]
+        return self.backbone.mapping(
             z,
             told,
             truncation_psi=truncation_psi,

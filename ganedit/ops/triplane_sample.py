@@ -52,7 +52,7 @@ def triplane_sample(
         return _reference(planes, points, _AXES[axes])
     index, weight = _corners(points, width, _AXES[axes])
     table = channels_last(planes).permute(0, 1, 3, 4, 2).reshape(-1, c)  # [N * 3 * H * W, C]
-    return _Gather.apply(table, index, weight, width).view(n, -1, c)  # type: ignore[no-any-return, no-untyped-call]
+    return _Gather.apply(table, index, weight, width).view(n, -1, c)
 
 
 def channels_last(planes: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         index, weight = ctx.saved_tensors
         gradient = gradient.contiguous()
         # Sorted by their upper left cells, the points of one cell are a bag.

@@ -27,7 +27,7 @@ EG3D_BORDER = 30 / 256  # of the box's side, at each face
 MAX_RESOLUTION = 1024
 MIN_MEMORY = 2**26
 
-_POINT_BYTES = 4096  # of a tri-plane decoder with 32 channels for one point, generously
+_POINT_BYTES = 2048  # of a tri-plane decoder with 32 channels for one point
 _GRID_BYTES = 32  # of one density on its way to a surface: eight numbers
 _LEVEL_RAYS = 32  # along a side
 _LEVEL_SAMPLES = 128  # of each
@@ -64,7 +64,7 @@ def extract_mesh(
         behind: Cut off all with a smaller z than this, in world units; None cuts the border only.
         pieces: ``largest`` keeps the connected surface that encloses the most.
         max_memory: Bytes that the work takes beside the mesh, from 2**26 on, whatever the
-            resolution; a point's decoder is taken to need 4096.
+            resolution; a point is taken to need 2048 of them.
         device: Where ``density`` and ``colour`` want their points.
 
     Returns:

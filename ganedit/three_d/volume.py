@@ -6,6 +6,7 @@ and its supplement; Mildenhall et al., NeRF, 2020, section 5.2 (importance sampl
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -136,14 +137,18 @@ def render_rays(
     start, end = ray_limits(origins, directions, options)
     count = origins.shape[1]
     at_once = max(count, 1) if at_once is None else at_once
-    march = _march
-    if at_once < count and torch.is_grad_enabled():
-        march = _march_again
+    again = at_once < count and torch.is_grad_enabled()
     parts = []
     for first in range(0, max(count, 1), at_once):
         rays = slice(first, first + at_once)
-        ends = (x[:, rays] for x in (origins, directions, start, end))
-        parts.append(march(decode, *ends, options, draws.part(rays=rays)))
+        march = partial(_march, decode, options=options, draws=draws.part(rays=rays))
+        ends = [x[:, rays] for x in (origins, directions, start, end)]
+        # Again: nothing is kept for the backward pass but what is given.
+        parts.append(
+            checkpoint(march, *ends, use_reentrant=False, preserve_rng_state=False)
+            if again
+            else march(*ends)
+        )
     feature, depth, opacity, nearest, farthest = (torch.cat(x, 1) for x in zip(*parts, strict=True))
     depth = depth.nan_to_num(nan=torch.inf)
     depth = depth.maximum(nearest.amin(1, keepdim=True)).minimum(farthest.amax(1, keepdim=True))
@@ -156,6 +161,7 @@ def _march(
     directions: Tensor,
     start: Tensor,
     end: Tensor,
+    *,
     options: RayOptions,
     draws: Draws,
 ) -> tuple[Tensor, ...]:
@@ -173,11 +179,6 @@ def _march(
     feature, depth, opacity = composite(features, densities, depths)
     depths = depths.flatten(1)
     return feature, depth, opacity, depths.amin(1, keepdim=True), depths.amax(1, keepdim=True)
-
-
-def _march_again(*given: object) -> tuple[Tensor, ...]:
-    """Return the same, keeping nothing for the backward pass but what was given."""
-    return checkpoint(_march, *given, use_reentrant=False, preserve_rng_state=False)
 
 
 def _sampled(

@@ -54,7 +54,7 @@ def test_memory_bounds_what_is_asked_at_once_and_changes_nothing() -> None:
 
     settings = {"box_size": 1, "resolution": 100, "level": 0.5, "border": 0, "pieces": "all"}
     little = extract_mesh(density, _colour, max_memory=MIN_MEMORY, **settings)
-    assert max(asked) <= MIN_MEMORY / 2 / 4096
+    assert max(asked) <= MIN_MEMORY / 2 / 2048
     much = extract_mesh(density, _colour, max_memory=2**33, **settings)
     assert max(asked) >= 100**3
     assert little.watertight
