@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ganedit.checkpoints import Network
     from ganedit.features import ClayFeatures
 
-OPTIONS = ("camera", "yaw", "pitch", "optimize_camera", "one_head", "view_weight")
+OPTIONS = ("camera", "yaw", "pitch", "optimize_camera", "one_head")
 
 
 @dataclass(frozen=True, eq=False)

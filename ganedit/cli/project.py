@@ -40,7 +40,6 @@ _TUNING_OPTIONS = {
     "tune_steps": "steps",
     "tune_stop": "stop_distance",
     "locality_weight": "locality_weight",
-    "view_weight": "view_weight",
 }
 """Options of tuning, and what `ganedit.inversion.tune` calls them."""
 
@@ -167,15 +166,6 @@ def project(
             max=1e6,
             help="With --tune: weight of what holds other heads in place, for large edits; the"
             " authors' is 0.1, and doubles the time; by default 0.",
-        ),
-    ] = None,
-    view_weight: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1e6,
-            help="With --tune, for a tri-plane network: weight of what holds the sides that no"
-            " photo shows; by default 0.",
         ),
     ] = None,
     align: AlignOption = None,

@@ -157,6 +157,12 @@ DensityIntervalOption = Annotated[
 DensityDistanceOption = Annotated[
     float, typer.Option(min=0, max=1e6, help="How far it looks, world units.")
 ]
+FogOption = Annotated[
+    float,
+    typer.Option(
+        min=0, max=1e6, help="Weight of the variance of depth along rays: surfaces, not fog; 0: no."
+    ),
+]
 BlurSigmaOption = Annotated[
     float, typer.Option(min=0, max=1e3, help="Blur of all pictures at the beginning, pixels.")
 ]

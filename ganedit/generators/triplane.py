@@ -51,12 +51,15 @@ class Views:
         raw: What the rays saw, before it was enlarged, [N, 3, r, r].
         depth: Distance along the ray in world units, [N, 1, r, r].
         opacity: Share of the light that the volume stopped, [N, 1, r, r], 0..1.
+        spread: Variance of the depth of what was stopped, in square world units, [N, 1, r, r]: 0 is
+            a surface, more is fog.
     """
 
     image: Tensor
     raw: Tensor
     depth: Tensor
     opacity: Tensor
+    spread: Tensor
 
 
 class Decoder(nn.Module):
@@ -473,7 +476,7 @@ class TriPlaneGenerator(nn.Module):
                         decode, origins[one], directions[one], rays, draws=part, at_once=at_once
                     )
                 )
-        features, depth, opacity = (_joined(x) for x in zip(*views, strict=True))
+        features, depth, opacity, spread = (_joined(x) for x in zip(*views, strict=True))
         if self.white_back:
             features = features + (1 - opacity[..., None])
         maps = (features * 2 - 1).mT.unflatten(2, (resolution, resolution))
@@ -485,10 +488,10 @@ class TriPlaneGenerator(nn.Module):
         elif resolution != self.img_resolution:
             side = self.img_resolution
             image = F.interpolate(raw, (side, side), mode="bilinear", antialias=True)
-        depth, opacity = (
-            x[:, None].unflatten(2, (resolution, resolution)) for x in (depth, opacity)
+        depth, opacity, spread = (
+            x[:, None].unflatten(2, (resolution, resolution)) for x in (depth, opacity, spread)
         )
-        return Views(image, raw, depth, opacity)
+        return Views(image, raw, depth, opacity, spread)
 
     def _rays_at_once(
         self,

@@ -27,7 +27,6 @@ from ganedit.inversion.optimize import default_perceptual
 from ganedit.io.latents import Latent, check_latent
 from ganedit.losses.perceptual import PerceptualDistance, load_perceptual
 from ganedit.losses.pixel import pixel_distance
-from ganedit.three_d.cameras import sample_cameras
 
 _LEARNING_RATE = 3e-4
 _LOW_RANK_LEARNING_RATE = 3e-3
@@ -36,8 +35,6 @@ _FACTOR_SEED = 0
 _LOCALITY_SEED = 0
 _LOCALITY_TRUNCATION = 0.5
 _LOCALITY_REACH = 30.0  # α of section 3.2, in the norm of all layers' latents together
-_VIEW_SEED = 1
-_VIEW_YAW, _VIEW_PITCH = 0.6, 0.3  # radians around the front
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +83,6 @@ def tune(
     stop_distance: float | None = None,
     locality_weight: float = 0.0,
     locality_samples: int = 1,
-    view_weight: float = 0.0,
     max_seconds: float | None = None,
     on_step: Callable[[int, int, Mapping[str, Tensor]], None] | None = None,
 ) -> Tuned:
@@ -111,8 +107,6 @@ def tune(
         locality_weight: Weight of the locality regulariser, which holds the pictures of latents
             around the pivots to the original generator's; the paper's is 0.1, 0 leaves it out.
         locality_samples: Such latents a step.
-        view_weight: Weight of what holds a tri-plane generator's pivots, seen from anywhere in
-            front, to what they were: photos say nothing of the other sides.
         max_seconds: Stop at the first step after this time; at least one update is made.
         on_step: Called after each update with ``loss`` and ``distance`` [N] and ``images``
             [N, 3, R, R], detached.
@@ -136,7 +130,6 @@ def tune(
     with torch.no_grad():
         pivots = _gather_pivots(latent, targets, perceptual, mask, poses)
     locality = _Locality(network.generator, perceptual, latent.ws.to(device))
-    views = _Views(network.generator, perceptual, latent) if view_weight > 0 else None
     optimizer = torch.optim.Adam(parameters, lr=learning_rate)
     best = _Best()
     history: list[Tensor] = []
@@ -153,8 +146,6 @@ def tune(
             break
         if locality_weight > 0:
             (locality_weight * locality.loss(generator, locality_samples)).backward()
-        if views is not None:
-            (view_weight * views.loss(generator)).backward()
         optimizer.step()
     if best.images is None or best.distance is None:
         raise GaneditError("the network renders values that are not finite; it is damaged")
@@ -368,39 +359,3 @@ class _Locality:
             classes = torch.randint(original.c_dim, (count,), generator=self._stream)
             label = torch.nn.functional.one_hot(classes, original.c_dim).float().to(device)
         return original.map(z, label, truncation_psi=_LOCALITY_TRUNCATION)
-
-
-class _Views:
-    """What holds pivots to what they were, seen from cameras other than the photos'."""
-
-    def __init__(self, original: Generator, perceptual: PerceptualDistance, latent: Latent) -> None:
-        if not isinstance(original, TriPlaneGenerator):
-            raise GaneditError("this generator draws flat pictures, which have no other views")
-        self._original = original
-        self._perceptual = perceptual
-        self._latent = latent
-        self._next = 0
-        self._stream = torch.Generator().manual_seed(_VIEW_SEED)
-
-    def loss(self, generator: Generator) -> Tensor:
-        """Return how far a pivot, taken in turn, is from the original's from a random camera."""
-        original, device = self._original, self._original.w_avg.device
-        row = self._latent.row(self._next % len(self._latent))
-        self._next += 1
-        ws = row.ws.to(device)
-        noise: Noise = "const" if row.noise is None else [m.to(device) for m in row.noise]
-        config = original.config
-        camera = sample_cameras(
-            1,
-            yaw_spread=_VIEW_YAW,
-            pitch_spread=_VIEW_PITCH,
-            distribution="uniform",
-            radius=config["camera_radius"],
-            pivot=config["camera_pivot"],
-            focal=config["camera_focal"],
-            stream=self._stream,
-        )
-        with torch.no_grad():
-            wanted = Poses(original, camera, photos=1).draw(ws, noise=noise)
-        images = Poses(generator, camera, photos=1).draw(ws, noise=noise)
-        return (self._perceptual(images, wanted) + pixel_distance(images, wanted)).mean()

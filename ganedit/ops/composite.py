@@ -1,6 +1,6 @@
 """Volume rendering along rays (Barron et al. 2021, Mip-NeRF; Chan et al. 2022, EG3D)."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -9,13 +9,30 @@ from torch import Tensor
 _LEAST_SHARE = 1e-10  # of light that passes an interval, as in the published renderer
 
 
+class Gathered(NamedTuple):
+    """What rays gather from their samples.
+
+    Attributes:
+        features: [..., C], not divided by the share of light that was stopped.
+        depth: Mean depth of what was stopped, [...]; NaN where nothing was.
+        opacity: That share, [...], 0..1.
+        spread: Variance of the depth of what was stopped, [...]: 0 for a surface, more for fog; 0
+            where nothing was.
+    """
+
+    features: Tensor
+    depth: Tensor
+    opacity: Tensor
+    spread: Tensor
+
+
 def composite(
     features: Tensor,
     densities: Tensor,
     depths: Tensor,
     *,
     impl: Literal["auto", "reference"] = "auto",
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Gathered:
     """Return what rays gather from their samples, by the midpoint rule.
 
     Between neighbouring samples, features, densities and depths have the mean of both ends; the
@@ -27,26 +44,25 @@ def composite(
         densities: [..., S], before the softplus.
         depths: Of the samples along the ray, [..., S].
         impl: ``reference`` is the definition; ``auto`` the fastest way.
-
-    Returns:
-        Features [..., C], not divided by the share that was stopped; the mean depth of what was
-        stopped, [...], NaN where nothing was; and that share, [...], 0..1.
     """
     depths, order = depths.sort(dim=-1)
     densities = densities.gather(-1, order)
     weights = ray_weights(densities, depths)  # [..., S - 1]
     share = weights.sum(-1)
     some = share > 0  # where it is not, the division would also spoil the gradient
-    depth = (weights * (depths[..., 1:] + depths[..., :-1]) / 2).sum(-1)
-    depth = torch.where(some, depth / torch.where(some, share, 1.0), torch.nan)
+    whole = torch.where(some, share, 1.0)
+    middles = (depths[..., 1:] + depths[..., :-1]) / 2
+    depth = (weights * middles).sum(-1) / whole
+    spread = (weights * (middles - depth[..., None]).square()).sum(-1) / whole
+    depth = torch.where(some, depth, torch.nan)
     if impl == "reference":
         features = features.gather(-2, order[..., None].expand_as(features))
-        middles = (features[..., 1:, :] + features[..., :-1, :]) / 2
-        return (weights[..., None] * middles).sum(-2), depth, share
+        means = (features[..., 1:, :] + features[..., :-1, :]) / 2
+        return Gathered((weights[..., None] * means).sum(-2), depth, share, spread)
     # A sample has half the weights of its two intervals. Sorting weights moves less than features.
     halves = (F.pad(weights, (1, 0)) + F.pad(weights, (0, 1))) / 2
     own = torch.zeros_like(halves).scatter(-1, order, halves)
-    return (own[..., None, :] @ features)[..., 0, :], depth, share
+    return Gathered((own[..., None, :] @ features)[..., 0, :], depth, share, spread)
 
 
 def ray_weights(densities: Tensor, depths: Tensor) -> Tensor:

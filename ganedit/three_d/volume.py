@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ganedit.errors import GaneditError
 from ganedit.ops import composite
-from ganedit.ops.composite import ray_weights
+from ganedit.ops.composite import Gathered, ray_weights
 
 Decode = Callable[[Tensor], tuple[Tensor, Tensor]]
 """World points [N, P, 3] to densities [N, P] (before the softplus) and features [N, P, C]."""
@@ -116,7 +116,7 @@ def render_rays(
     *,
     draws: Draws | None = None,
     at_once: int | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Gathered:
     """Return what rays see.
 
     Args:
@@ -130,8 +130,8 @@ def render_rays(
             rays and results is then not kept but computed anew in the backward pass.
 
     Returns:
-        Features [N, R, C], depth along the ray [N, R] in world units, and opacity [N, R] in 0..1.
-        The depth of a ray that nothing stops is that of the picture's farthest sample.
+        What they gather, [N, R, ...], in world units. The depth of a ray that nothing stops is that
+        of the picture's farthest sample.
     """
     draws = Draws() if draws is None else draws
     start, end = ray_limits(origins, directions, options)
@@ -149,10 +149,11 @@ def render_rays(
             if again
             else march(*ends)
         )
-    feature, depth, opacity, nearest, farthest = (torch.cat(x, 1) for x in zip(*parts, strict=True))
-    depth = depth.nan_to_num(nan=torch.inf)
+    *seen, nearest, farthest = (torch.cat(x, 1) for x in zip(*parts, strict=True))
+    found = Gathered(*seen)
+    depth = found.depth.nan_to_num(nan=torch.inf)
     depth = depth.maximum(nearest.amin(1, keepdim=True)).minimum(farthest.amax(1, keepdim=True))
-    return feature, depth, opacity
+    return found._replace(depth=depth)
 
 
 def _march(
@@ -176,9 +177,9 @@ def _march(
         depths = torch.cat([depths, finer], dim=-1)
         densities = torch.cat([densities, more_densities], dim=-1)
         features = torch.cat([features, more_features], dim=-2)
-    feature, depth, opacity = composite(features, densities, depths)
+    seen = composite(features, densities, depths)
     depths = depths.flatten(1)
-    return feature, depth, opacity, depths.amin(1, keepdim=True), depths.amax(1, keepdim=True)
+    return *seen, depths.amin(1, keepdim=True), depths.amax(1, keepdim=True)
 
 
 def _sampled(

@@ -98,6 +98,8 @@ class TrainingConfig:
         density_weight: Weight of the density penalty; 0 turns it off.
         density_interval: Steps from one to the next.
         density_distance: Standard deviation of the ways that it looks along, in world units.
+        fog_weight: Weight of the mean variance of depth along rays, in square world units, which
+            makes surfaces of fog; 0 is EG3D.
         blur_sigma: Blur of the pictures that the discriminator sees at the beginning, in pixels.
         blur_kimg: kimg in which it fades.
         init: Network to start the weights from (transfer learning): an embedded name, a file, an
@@ -172,6 +174,7 @@ class TrainingConfig:
     density_weight: float = 0.25
     density_interval: int = 4
     density_distance: float = 0.004
+    fog_weight: float = 0.0
     blur_sigma: float = 0.0
     blur_kimg: float = 200.0
     init: Path | str | None = None
@@ -315,7 +318,7 @@ OF_TRIPLANES = (
     ),
     *("neural_start", "neural_kimg", "ray_start", "ray_end", "coarse_samples", "fine_samples"),
     *("white_back", "swap_probability", "swap_kimg", "density_weight", "density_interval"),
-    *("density_distance", "blur_sigma", "blur_kimg"),
+    *("density_distance", "fog_weight", "blur_sigma", "blur_kimg"),
 )
 """Fields that only tri-plane trainings have."""
 
@@ -371,6 +374,7 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("density_weight", 0, 1e6),
     ("density_interval", 1, 1 << 20),
     ("density_distance", 0, 1e6),
+    ("fog_weight", 0, 1e6),
     ("blur_sigma", 0, 1e3),
     ("blur_kimg", 0, math.inf),
     ("threads", 1, 1024),

@@ -288,7 +288,7 @@ def _adversarial_step(
             c if c is None or config.family != "triplane" else told_cameras(config, c, state.images)
         )
         ws = _latents(config, state, drawn, told, update_w_avg=config.freeze_g == 0)
-        fakes = _fakes(config, state, ws, c)
+        fakes, fog = _fakes(config, state, ws, c)
         reals = _reals(config, state, reals)
 
     # Discriminator.
@@ -305,6 +305,8 @@ def _adversarial_step(
             logits = state.discriminator(augment(fakes, state.augment_p), c)
         generator_loss = generator_logistic_loss(logits)
         kept = _kept(config, state, drawn, ws, fakes, c, autocast)
+        if fog is not None:
+            kept["fog"] = config.fog_weight, fog
         (generator_loss + sum(weight * loss for weight, loss in kept.values())).backward()
     _descend(state.generator_optimizer, list(state.generator.parameters()))
     return {
@@ -401,7 +403,7 @@ def _lift_step(
         images, cameras = teacher.show(_mapped(teacher.generator, drawn, None))
         told = told_cameras(config, cameras, state.images)
         ws = _latents(config, state, drawn, told, update_w_avg=True)
-        loss = lift_loss(
+        loss, fog = lift_loss(
             config,
             state.generator,
             ws,
@@ -410,9 +412,9 @@ def _lift_step(
             distance=teacher.distance,
             seen=state.images,
         )
-    loss.backward()
+    (loss + config.fog_weight * fog).backward()
     _descend(state.generator_optimizer, list(state.generator.parameters()))
-    return {"loss_lift": loss.detach()}
+    return {"loss_lift": loss.detach(), "fog": fog.detach()}
 
 
 def _density_step(
@@ -439,10 +441,12 @@ def _told(config: TrainingConfig, state: TrainingState, c: Tensor | None) -> Ten
     return told_cameras(config, c, state.images)
 
 
-def _fakes(config: TrainingConfig, state: TrainingState, ws: Tensor, c: Tensor | None) -> Tensor:
-    """Return what the generator shows the discriminator."""
+def _fakes(
+    config: TrainingConfig, state: TrainingState, ws: Tensor, c: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """Return what the generator shows the discriminator, and how foggy a volume is."""
     if not isinstance(state.generator, TriPlaneGenerator):
-        return state.generator.synthesis(ws, noise="random")
+        return state.generator.synthesis(ws, noise="random"), None
     assert c is not None
     return fake_pictures(config, state.generator, ws, c, state.images)
 

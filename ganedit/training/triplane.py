@@ -251,8 +251,8 @@ def lift_loss(
     *,
     distance: PerceptualDistance,
     seen: int,
-) -> Tensor:
-    """Return how far a volume is from pictures of it, a scalar.
+) -> tuple[Tensor, Tensor]:
+    """Return how far a volume is from pictures of it, and how foggy it is: two scalars.
 
     Args:
         config: Resolved options.
@@ -263,10 +263,10 @@ def lift_loss(
         distance: Compares pictures, besides their pixels.
         seen: Images of the training so far.
     """
-    drawn = fake_pictures(config, generator, ws, cameras, seen).float()
+    drawn, fog = fake_pictures(config, generator, ws, cameras, seen)
     wanted = real_pictures(config, images, seen)
-    pixels = (drawn - wanted).abs().mean()
-    return pixels + distance(drawn[:, :3], wanted[:, :3]).mean()
+    pixels = (drawn.float() - wanted).abs().mean()
+    return pixels + distance(drawn[:, :3].float(), wanted[:, :3]).mean(), fog
 
 
 def _is_map(name: str) -> bool:
@@ -302,13 +302,16 @@ def told_cameras(config: TrainingConfig, cameras: Tensor, images: int) -> Tensor
 
 def fake_pictures(
     config: TrainingConfig, generator: TriPlaneGenerator, ws: Tensor, cameras: Tensor, images: int
-) -> Tensor:
-    """Return pictures of latents with what their rays saw, [N, 6, R, R]."""
+) -> tuple[Tensor, Tensor]:
+    """Return pictures of latents with what their rays saw, [N, 6, R, R], and how foggy they are.
+
+    The latter is the mean variance of depth along a ray, a scalar.
+    """
     side = neural_resolution(config, images)
     planes = generator.planes(ws, noise="random").float()
     draws = random_draws(len(ws), side * side, generator.rays, ws.device)
     views = generator.render(planes, ws, cameras, resolution=side, draws=draws)
-    return _both(config, views.image, views.raw, images)
+    return _both(config, views.image, views.raw, images), views.spread.mean()
 
 
 def real_pictures(config: TrainingConfig, reals: Tensor, images: int) -> Tensor:

@@ -120,7 +120,8 @@ def test_planes_lie_and_are_sampled_as_in_the_renderer(
 def test_rays_gather_what_the_marcher_gathers(impl: str, case: Case, compare: Compare) -> None:
     colours = case.inputs["march_colors"]
     densities, depths = (case.inputs[f"march_{name}"][..., 0] for name in ("densities", "depths"))
-    feature, depth, opacity = composite(colours, densities, depths, impl=impl)  # type: ignore[arg-type]  # parametrised text
+    found = composite(colours, densities, depths, impl=impl)  # type: ignore[arg-type]  # parametrised text
+    feature, depth, opacity, _ = found
     depth = depth.nan_to_num(nan=torch.inf).clamp(depths.min(), depths.max())
     for ground, behind in (("black", 0), ("white", 1 - opacity[..., None])):
         compare(f"march_rgb_{ground}", (feature + behind) * 2 - 1)

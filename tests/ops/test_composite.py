@@ -55,12 +55,20 @@ def test_the_gradient_is_that_of_the_values() -> None:
     assert torch.autograd.gradgradcheck(composite, given)
 
 
+def test_the_spread_is_the_variance_of_an_even_fog() -> None:
+    depths = torch.linspace(1, 2, 2001)
+    thin = torch.full_like(depths, -6.0)  # stops so little that all of it counts the same
+    spread = composite(depths[:, None], thin, depths).spread
+    torch.testing.assert_close(spread, torch.tensor(1 / 12), atol=1e-3, rtol=0)
+
+
 def test_walls_stop_all_and_empty_space_nothing() -> None:
     features, densities, depths = make(1)
-    _, depth, share = composite(features, torch.full_like(densities, 1e6), depths)
+    _, depth, share, spread = composite(features, torch.full_like(densities, 1e6), depths)
     nearest = depths.sort(-1).values[..., :2].mean(-1)
     torch.testing.assert_close(share, torch.ones_like(share))
     torch.testing.assert_close(depth, nearest)
-    feature, depth, share = composite(features, torch.full_like(densities, -1e6), depths)
-    assert feature.abs().max() == 0 == share.max()
+    assert spread.max() < 1e-6
+    feature, depth, share, spread = composite(features, torch.full_like(densities, -1e6), depths)
+    assert feature.abs().max() == 0 == share.max() == spread.max()
     assert depth.isnan().all()

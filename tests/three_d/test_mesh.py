@@ -247,7 +247,7 @@ def test_a_mesh_shows_what_rays_see_of_a_generators_volume() -> None:
     camera = camera_label(look_at_pose(torch.tensor([-0.3]), torch.tensor([0.1])))
     picture = draw_mesh(mesh, camera, 32)
     rays = RayOptions(2.25, 3.3, coarse=64, fine=64, box_size=1)
-    features, depth, opacity = render_rays(decode, *camera_rays(camera, 32), rays)
+    features, depth, opacity, _ = render_rays(decode, *camera_rays(camera, 32), rays)
     seen, hit = picture.depth.flatten().isfinite(), opacity[0] > 0.5
     assert (seen & hit).sum() / (seen | hit).sum() > 0.95
     both = seen & hit

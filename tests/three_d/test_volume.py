@@ -58,7 +58,7 @@ def test_portions_have_the_same_gradient() -> None:
 def test_a_ball_is_where_it_is() -> None:
     origin = torch.tensor([[[0.0, 0.0, 2.0]]])
     options = OPTIONS.with_samples(48, 48)
-    feature, depth, opacity = render_rays(hard_ball, origin, -origin / 2, options)
+    feature, depth, opacity, _ = render_rays(hard_ball, origin, -origin / 2, options)
     assert depth.item() == pytest.approx(1.7, abs=0.02)
     assert opacity.item() == pytest.approx(1, abs=1e-3)
     assert feature[0, 0, 2].item() == pytest.approx(0.3, abs=0.02)
@@ -80,7 +80,7 @@ def test_depth_stays_between_all_samples_of_the_picture() -> None:
         return torch.full_like(points[..., 0], -1e6), points
 
     options = OPTIONS.with_samples(12, 0)
-    feature, depth, opacity = render_rays(nothing, origins, directions, options, at_once=9)
+    feature, depth, opacity, _ = render_rays(nothing, origins, directions, options, at_once=9)
     last = 3.0 + 0.5 * 1.5 / 11  # moved by half an interval
     torch.testing.assert_close(depth, torch.full_like(depth, last))
     assert feature.abs().max() == 0 == opacity.max()
