@@ -1,4 +1,4 @@
-"""Measure photos turned into volumes: python examples/measure_photo_to_3d.py NETWORK."""
+"""Measure photos turned into volumes: python examples/measure_photo_to_3d.py NETWORK HEADS."""
 
 import sys
 
@@ -14,27 +14,27 @@ from ganedit.training.features import UNSEEN_SEED
 YAWS = (-0.4, 0.4, -0.5, -0.25, 0.25, 0.5)  # radians: of two more photos, of four other views
 
 
-def measure(model, seed: int, photos: int, space: str, updates: int, steps: int) -> list[float]:
-    row = ganedit.sample_factors([seed]).repeat(7, 1)
+def measure(model, seed: int, photos: int, space: str, steps: int):
+    row, near = ganedit.sample_factors([seed]).repeat(7, 1), ganedit.load_perceptual("clay")
     row[1:, FACTOR_INDEX["yaw"]] = torch.tensor(YAWS)
-    head, near = ganedit.render(row), ganedit.load_perceptual("clay")
+    head = ganedit.render(row)
     shown, others = head.image[:photos], head.image[3:]
     known = {"cameras": estimate_cameras(load_clay_features(), shown, model.generator)}
     found = ganedit.project(model, shown, one_head=True, space=space, steps=steps, **known)
-    ws, pivot, places = found.ws, found.latent(model), (known["cameras"], head.camera[3:])
-    if updates:
-        model = ganedit.tune(model, pivot, shown, steps=updates, **known).applied(model)
-    own, aside = (model.generator.render(model.generator.planes(ws), ws, x) for x in places)
-    figures = psnr(own.image, shown), near(own.image, shown), psnr(aside.image, others)
-    return [float(x.mean()) for x in (*figures, depth_correlation(aside.depth, head.depth[3:]))]
+    tuned = ganedit.tune(model, found.latent(model), shown, steps=steps, **known)
+    for drawn in (model.generator, tuned.applied(model).generator):
+        views = [drawn.planes(found.ws), found.ws]
+        own, aside = (drawn.render(*views, x) for x in (known["cameras"], head.camera[3:]))
+        values = psnr(own.image, shown), near(own.image, shown), psnr(aside.image, others)
+        yield [float(x.mean()) for x in (*values, depth_correlation(aside.depth, head.depth[3:]))]
 
 
-def main(network: str = "clay-3d", heads: int = 16, steps: int = 100) -> None:
-    model = ganedit.load(network)
-    for todo in [(p, s, u) for p in (1, 3) for s in ("w", "w+") for u in (0, steps)]:
-        rows = [measure(model, UNSEEN_SEED + seed, *todo, steps) for seed in range(heads)]
-        print(*todo, *(f"{x:.4g}" for x in torch.tensor(rows).mean(dim=0)), sep=" | ", flush=True)
+def main(network: str, heads: int = 16, steps: int = 100) -> None:
+    model, seeds = ganedit.load(network), range(UNSEEN_SEED, UNSEEN_SEED + heads)
+    for case in ((1, "w"), (1, "w+"), (3, "w"), (3, "w+")):
+        table = torch.tensor([list(measure(model, seed, *case, steps)) for seed in seeds])
+        print(*case, table.mean(dim=0).tolist(), flush=True)  # projected, tuned
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,5 +1,6 @@
 """Every example runs, shortened; every line of Python in the README runs too."""
 
+import json
 import re
 import runpy
 import zipfile
@@ -161,7 +162,9 @@ def test_the_measurements_of_photos_as_volumes_run(
     volume = make_triplane(img_resolution=64, sr_resolution=32, neural_resolution=16)
     save_network(tmp_path / "volume.safetensors", volume, provenance={"perceptual": "clay"})
     load("measure_photo_to_3d.py")["main"](str(tmp_path / "volume.safetensors"), 1, 1)
-    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
-    assert [row[:3] for row in rows[:2]] == [["1", "w", "0"], ["1", "w", "1"]]
-    assert len(rows) == 8
-    assert all(5 < float(row[3]) < 60 for row in rows)
+    rows = capsys.readouterr().out.splitlines()
+    assert [row[:4].strip() for row in rows] == ["1 w", "1 w+", "3 w", "3 w+"]
+    for row in rows:
+        projected, tuned = json.loads(row[4:])
+        assert 5 < projected[0] <= tuned[0] + 0.01
+        assert all(-1 <= values[3] <= 1 for values in (projected, tuned))

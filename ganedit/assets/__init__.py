@@ -13,6 +13,7 @@ Kind = Literal["generator", "encoder", "features", "clip", "relevance", "directi
 _KINDS: dict[str, Kind] = {
     "clay": "generator",
     "clay-emoji": "generator",
+    "clay-3d": "generator",
     "clay-encoder": "encoder",
     "clay-features": "features",
     "clay-detector": "features",

@@ -45,24 +45,37 @@ def composite(
         depths: Of the samples along the ray, [..., S].
         impl: ``reference`` is the definition; ``auto`` the fastest way.
     """
+    if impl == "auto":
+        own, *seen = sample_weights(densities, depths)
+        return Gathered((own[..., None, :] @ features)[..., 0, :], *seen)
+    weights, order, *seen = _stopped(densities, depths)
+    features = features.gather(-2, order[..., None].expand_as(features))
+    means = (features[..., 1:, :] + features[..., :-1, :]) / 2
+    return Gathered((weights[..., None] * means).sum(-2), *seen)
+
+
+def sample_weights(densities: Tensor, depths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return by what a ray weighs its samples' features, [..., S]; and depth, opacity and spread.
+
+    See `composite`: features are the sum of the samples' own, by these weights.
+    """
+    weights, order, *seen = _stopped(densities, depths)
+    # A sample has half the weights of its two intervals. Sorting weights moves less than features.
+    halves = (F.pad(weights, (1, 0)) + F.pad(weights, (0, 1))) / 2
+    return torch.zeros_like(halves).scatter(-1, order, halves), *seen
+
+
+def _stopped(densities: Tensor, depths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return the intervals' weights, the samples' order, and depth, opacity and spread."""
     depths, order = depths.sort(dim=-1)
-    densities = densities.gather(-1, order)
-    weights = ray_weights(densities, depths)  # [..., S - 1]
+    weights = ray_weights(densities.gather(-1, order), depths)  # [..., S - 1]
     share = weights.sum(-1)
     some = share > 0  # where it is not, the division would also spoil the gradient
     whole = torch.where(some, share, 1.0)
     middles = (depths[..., 1:] + depths[..., :-1]) / 2
     depth = (weights * middles).sum(-1) / whole
     spread = (weights * (middles - depth[..., None]).square()).sum(-1) / whole
-    depth = torch.where(some, depth, torch.nan)
-    if impl == "reference":
-        features = features.gather(-2, order[..., None].expand_as(features))
-        means = (features[..., 1:, :] + features[..., :-1, :]) / 2
-        return Gathered((weights[..., None] * means).sum(-2), depth, share, spread)
-    # A sample has half the weights of its two intervals. Sorting weights moves less than features.
-    halves = (F.pad(weights, (1, 0)) + F.pad(weights, (0, 1))) / 2
-    own = torch.zeros_like(halves).scatter(-1, order, halves)
-    return Gathered((own[..., None, :] @ features)[..., 0, :], depth, share, spread)
+    return weights, order, torch.where(some, depth, torch.nan), share, spread
 
 
 def ray_weights(densities: Tensor, depths: Tensor) -> Tensor:

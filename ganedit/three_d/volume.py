@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ganedit.errors import GaneditError
-from ganedit.ops import composite
-from ganedit.ops.composite import Gathered, ray_weights
+from ganedit.ops.composite import Gathered, ray_weights, sample_weights
 
 Decode = Callable[[Tensor], tuple[Tensor, Tensor]]
 """World points [N, P, 3] to densities [N, P] (before the softplus) and features [N, P, C]."""
@@ -168,7 +167,7 @@ def _march(
 ) -> tuple[Tensor, ...]:
     """Return what rays see, and the depths of the nearest and the farthest sample, [N, 1]."""
     depths = coarse_depths(start, end, options, draws.jitter)  # [N, R, S]
-    densities, features = _sampled(decode, origins, directions, depths)
+    densities, *features = _sampled(decode, origins, directions, depths)
     if options.fine:
         with torch.no_grad():
             weights = ray_weights(densities, depths)
@@ -176,10 +175,15 @@ def _march(
         more_densities, more_features = _sampled(decode, origins, directions, finer)
         depths = torch.cat([depths, finer], dim=-1)
         densities = torch.cat([densities, more_densities], dim=-1)
-        features = torch.cat([features, more_features], dim=-2)
-    seen = composite(features, densities, depths)
+        features.append(more_features)
+    weights, *seen = sample_weights(densities, depths)
+    # Both passes by themselves: joined, their features would be copied.
+    parts = weights.split([options.coarse, options.fine][: len(features)], dim=-1)
+    found = sum(
+        (own[..., None, :] @ of)[..., 0, :] for own, of in zip(parts, features, strict=True)
+    )
     depths = depths.flatten(1)
-    return *seen, depths.amin(1, keepdim=True), depths.amax(1, keepdim=True)
+    return found, *seen, depths.amin(1, keepdim=True), depths.amax(1, keepdim=True)
 
 
 def _sampled(
