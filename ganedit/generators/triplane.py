@@ -39,7 +39,7 @@ from ganedit.three_d.volume import Draws, RayOptions, rays_at_once, render_rays
 CAMERA_NUMBERS = 25
 MAX_MEMORY = 2**30  # bytes for rays when nobody says how many
 MAX_MEMORY_LEARNING = 2**32  # and when gradients are recorded
-_TILE = 24576  # points decoded together on a processor: few enough for its cache
+_TILE = 49152  # points decoded together on a processor: few enough for its cache
 _LARGEST_POWER = 64  # of 2, that a softplus is computed by
 # What torch's compiler calls for a linear layer and the activation behind it; not in every build.
 _ONEDNN_LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
@@ -86,7 +86,9 @@ class Decoder(nn.Module):
         densities = _affine(hidden, *self._layer(2, slice(1)))[:, 0]
         features = _affine(hidden, *self._layer(2, slice(1, None)), sigmoid=True)
         # Colours slightly beyond 0..1, so that black and white need no infinite logits (Mip-NeRF).
-        return densities, torch.add(features.new_tensor(-0.001), features, alpha=1.002)
+        into = None if features.requires_grad else features
+        low = features.new_tensor(-0.001)
+        return densities, torch.add(low, features, alpha=1.002, out=into)
 
     def densities(self, x: Tensor) -> Tensor:
         """Return the densities [P] alone."""

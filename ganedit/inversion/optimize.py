@@ -513,7 +513,8 @@ def _choose_start(
     """
     if candidates is None:
         side = poses.generator.img_resolution
-        candidates = min(256, max(32, 256 * 64**2 // side**2))
+        most = 256 if poses.cameras is None else 64  # rays take longer, and each photo has its own
+        candidates = min(most, max(32, 256 * 64**2 // side**2))
     w = torch.cat([samples.mean(dim=0, keepdim=True), samples[: max(candidates, _PROBES) - 1]])
     tables, gaps = [], []
     for photos, camera in poses.groups():

@@ -1,5 +1,6 @@
 """Features of points, read off three planes (Chan et al. 2022, EG3D, section 4.1)."""
 
+from itertools import product
 from typing import Any, Literal
 
 import torch
@@ -86,15 +87,17 @@ def _corners(points: Tensor, side: int, axes: tuple[tuple[int, int], ...]) -> tu
     shares = F.relu_(1 - torch.stack([places, places - 1]).abs_())  # [2, 3, N * P]
     thirds = shares / len(axes)
     first = first.int()
-    rows = torch.arange(n, dtype=torch.int32).repeat_interleave(count) * (3 * side * side)
-    steps = torch.tensor([[0, 1], [side, side + 1]], dtype=torch.int32)[..., None]
-    index = torch.empty(3, 2, 2, n * count, dtype=torch.int32)
-    weight = torch.empty(3, 2, 2, n * count, dtype=places.dtype)
+    index = torch.empty(n * count, 12, dtype=torch.int32)
+    weight = torch.empty(n * count, 12, dtype=places.dtype)
     for plane, (across, along) in enumerate(axes):
-        start = torch.add(first[across], first[along], alpha=side).add_(rows)
-        torch.add(start, steps + plane * side * side, out=index[plane])
-        torch.mul(thirds[:, None, along], shares[None, :, across], out=weight[plane])
-    return index.view(12, -1).mT.contiguous(), weight.view(12, -1).mT.contiguous()
+        start = torch.add(first[across], first[along], alpha=side)
+        if n > 1:
+            start.view(n, -1).add_(torch.arange(n, dtype=torch.int32)[:, None] * (3 * side * side))
+        for corner, (down, right) in enumerate(product((0, 1), repeat=2)):
+            column = 4 * plane + corner
+            torch.add(start, (plane * side + down) * side + right, out=index[:, column])
+            torch.mul(thirds[down, along], shares[right, across], out=weight[:, column])
+    return index, weight
 
 
 class _Gather(torch.autograd.Function):
