@@ -92,6 +92,12 @@ LiftOption = Annotated[
         " shown that one's pictures.",
     ),
 ]
+LiftWeightOption = Annotated[
+    float,
+    typer.Option(
+        min=0, max=1e6, help="Weight of these pictures in the adversarial training after that."
+    ),
+]
 LiftDirectionsOption = Annotated[
     Path | None,
     typer.Option(

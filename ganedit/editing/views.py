@@ -1,18 +1,20 @@
 """Views of a head from around: the planes of a latent once, then camera after camera."""
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ganedit.checkpoints import Network
-from ganedit.editing.synthesis import NoiseMode, check_drawable, maps_and_offsets
+from ganedit.editing.synthesis import check_drawable, maps_and_offsets
 from ganedit.errors import GaneditError
 from ganedit.generators.triplane import TriPlaneGenerator, Views
 from ganedit.io.latents import Latent
 from ganedit.io.meshes import Mesh
 from ganedit.progress import OnStep
+from ganedit.three_d.mesh import MAX_MEMORY as MESH_MEMORY
 from ganedit.three_d.mesh import extract_mesh
 
 OPAQUE = 0.5  # share of the light that a surface stops; below it, its depth says little
@@ -42,20 +44,19 @@ def triplane(network: Network) -> TriPlaneGenerator:
     if not isinstance(network.generator, TriPlaneGenerator):
         raise GaneditError(
             f"{network.source}: a 2-D generator, which has no other sides; render-views takes"
-            " tri-plane ones (clay-3d, EG3D's), and ganedit train --family triplane --resume"
-            f" {network.source} makes one of it"
+            " tri-plane ones (clay-3d, EG3D's), and ganedit train --family triplane --data clay"
+            f" --resume {shlex.quote(network.source)} makes one of it"
         )
     return network.generator
 
 
 @torch.no_grad()
-def open_volume(network: Network, latent: Latent, *, noise: NoiseMode = "const") -> Volume:
+def open_volume(network: Network, latent: Latent) -> Volume:
     """Return the head of a latent.
 
     Args:
         network: The generator that the latent belongs to, a tri-plane one.
-        latent: One row; its noise maps and offsets are used.
-        noise: For a latent without noise maps; see `synthesize`.
+        latent: One row; its noise maps, else the generator's, and its offsets are used.
 
     Raises:
         GaneditError: The generator is 2-D or another one than the latent's, or its planes hold NaN.
@@ -66,7 +67,7 @@ def open_volume(network: Network, latent: Latent, *, noise: NoiseMode = "const")
     check_drawable(network, latent)
     device = generator.w_avg.device
     ws = latent.ws.to(device)
-    maps, offsets = maps_and_offsets(latent, noise, device)
+    maps, offsets = maps_and_offsets(latent, "const", device)
     planes = generator.planes(ws, noise=maps, offsets=offsets)
     if not bool(planes.isfinite().all()):
         raise GaneditError(
@@ -121,18 +122,23 @@ def render_views(
             raw=seen.raw.float().cpu(),
             depth=torch.where(seen.opacity >= OPAQUE, seen.depth, 0.0).float().cpu(),
             opacity=seen.opacity.float().cpu(),
+            spread=seen.spread.float().cpu(),
         )
         if on_step:
             on_step(done, len(cameras), {})
 
 
-def depth_limits(views: list[Views], generator: TriPlaneGenerator) -> tuple[float, float]:
+def depth_limits(depths: Sequence[Tensor], generator: TriPlaneGenerator) -> tuple[float, float]:
     """Return the nearest and the farthest depth that views show, to draw them all alike.
 
     One in a hundred may be nearer, and one in a hundred farther. Where nothing is opaque, the
     limits are those of the box from the usual distance.
+
+    Args:
+        depths: Of the views, in world units; 0 where it is unknown.
+        generator: Which rendered them.
     """
-    known = torch.cat([view.depth[view.depth > 0] for view in views])
+    known = torch.cat([depth[depth > 0] for depth in depths])
     if len(known) < 2:
         distance, reach = float(generator.config["camera_radius"]), generator.box_size / 2
         return distance - reach, distance + reach
@@ -168,6 +174,7 @@ def volume_mesh(
     *,
     resolution: int = 256,
     level: float | None = None,
+    behind: float | None = None,
     max_memory: int | None = None,
 ) -> Mesh:
     """Return the coloured surface of a head; see `extract_mesh`.
@@ -176,10 +183,11 @@ def volume_mesh(
         volume: Of `open_volume`.
         resolution: Points along the box's side.
         level: Density of the surface before softplus; None takes `find_level`.
+        behind: Cut off all with a smaller z than this, in world units; None cuts the border only.
         max_memory: Bytes beside the mesh; None is `extract_mesh`'s own.
 
     Raises:
-        GaneditError: There is no surface at this level.
+        GaneditError: There is no surface at this level, or nothing in front of ``behind``.
     """
     generator, planes = volume.generator, volume.planes
 
@@ -189,14 +197,13 @@ def volume_mesh(
     def colour(points: Tensor) -> Tensor:
         return generator.colours(planes, points[None])[1][0, :, :3]
 
-    settings: dict[str, float | int] = {}
-    settings |= {} if level is None else {"level": level}
-    settings |= {} if max_memory is None else {"max_memory": max_memory}
     return extract_mesh(
         density,
         colour,
         box_size=generator.box_size,
         resolution=resolution,
+        level=level,
+        behind=behind,
+        max_memory=MESH_MEMORY if max_memory is None else max_memory,
         device=volume.ws.device,
-        **settings,  # type: ignore[arg-type]  # both are numbers
     )

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganedit.errors import GaneditError
 from ganedit.generators.base import Noise, StyleLayer
 from ganedit.generators.options import (
     check_choices,
@@ -29,20 +30,20 @@ from ganedit.ops import PlaneAxes, triplane_sample
 from ganedit.ops.triplane_sample import channels_last
 from ganedit.three_d.cameras import (
     FFHQ_FOCAL,
-    camera_label,
     camera_rays,
     check_camera,
-    look_at_pose,
 )
+from ganedit.three_d.orbits import poses
 from ganedit.three_d.volume import Draws, RayOptions, rays_at_once, render_rays
 
 CAMERA_NUMBERS = 25
 MAX_MEMORY = 2**30  # bytes for rays when nobody says how many
 MAX_MEMORY_LEARNING = 2**32  # and when gradients are recorded
-_TILE = 49152  # points decoded together on a processor: few enough for its cache
+_TILE = 49152  # points decoded together on a processor; fewer lose more to calls than caches save
 _LARGEST_POWER = 64  # of 2, that a softplus is computed by
 # What torch's compiler calls for a linear layer and the activation behind it; not in every build.
-_ONEDNN_LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+_ONEDNN_LINEAR: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+_PLANE_GRADIENTS = 6  # buffers of the size of a picture's planes that their gradient takes
 _SR_NOISE = ("none", "const", "random")
 
 
@@ -334,10 +335,7 @@ class TriPlaneGenerator(nn.Module):
                 antialias=sr_antialias,
                 conv_clamp=sr_conv_clamp,
             )
-        front = look_at_pose(
-            torch.zeros(1), torch.zeros(1), radius=camera_radius, pivot=list(camera_pivot)
-        )
-        label = camera_label(front, focal=camera_focal)[0]
+        label = poses([0.0], [0.0], **self.sphere)[0]
         try:
             check_camera(label)
         except ValueError as error:
@@ -345,6 +343,41 @@ class TriPlaneGenerator(nn.Module):
         self.register_buffer("default_camera", label, persistent=False)
 
     default_camera: Tensor
+
+    # Cameras
+
+    @property
+    def sphere(self) -> dict[str, Any]:
+        """Radius, pivot and focal of the usual cameras, as `three_d.orbits` takes them."""
+        return {name: self.config[f"camera_{name}"] for name in ("radius", "pivot", "focal")}
+
+    def cameras_at(self, yaw: Sequence[float] | Tensor, pitch: Sequence[float] | Tensor) -> Tensor:
+        """Return the usual cameras at these angles in radians, [N] each: labels [N, 25].
+
+        They are on the generator's device, and differentiable in the angles; see `look_at_pose`.
+        """
+        angles = (torch.as_tensor(x).to(self.default_camera) for x in (yaw, pitch))
+        return poses(*angles, **self.sphere)
+
+    def check_reach(self, cameras: Tensor) -> None:
+        """Check that the box is where the rays of cameras are sampled.
+
+        Args:
+            cameras: Labels, [N, 25].
+
+        Raises:
+            ValueError: A camera is too far away, or too near.
+        """
+        start, end, half = self.rays.start, self.rays.end, self.box_size / 2
+        if start == "auto" or end == "auto":
+            return
+        for distance in cameras[:, [3, 7, 11]].norm(dim=1).tolist():
+            if not start - half < distance < end + half:
+                raise ValueError(
+                    f"a camera is {distance:.3g} from the world's origin, but this generator looks"
+                    f" from {start:g} to {end:g} along its rays; scale the positions to about"
+                    f" {self.config['camera_radius']:g}"
+                )
 
     # From latents to planes, as any StyleGAN2
 
@@ -481,10 +514,11 @@ class TriPlaneGenerator(nn.Module):
             resolution: Rays along each side; None is ``neural_resolution``.
             samples: Of a ray in the first and the second pass; None is the network's own.
             draws: Where the samples lie in their intervals; None is the middle.
-            max_memory: Bytes for rays, their samples and what they see, beside the planes and what
-                super-resolution takes for its picture; None is 1 GiB, and 4 GiB when gradients are
-                recorded. Where all rays would take more, they are rendered in portions, which
-                gives the same up to rounding; with gradients, each portion is rendered twice.
+            max_memory: Bytes for rays, their samples, what they see and what the gradient of the
+                planes takes meanwhile, beside the planes and what super-resolution takes for its
+                picture; None is 1 GiB, and 4 GiB when gradients are recorded. Where the rays of all
+                pictures would take more, they are rendered in portions, which gives the same up
+                to rounding; with gradients, each portion is rendered twice.
 
         Raises:
             GaneditError: Not even one ray fits into ``max_memory``.
@@ -496,7 +530,7 @@ class TriPlaneGenerator(nn.Module):
         resolution = self.neural_resolution if resolution is None else resolution
         rays = self.rays if samples is None else self.rays.with_samples(*samples)
         at_once = self._rays_at_once(
-            count * resolution**2, rays, max_memory, self._learns(planes, camera), planes.device
+            count * resolution**2, rays, max_memory, planes, learns=self._learns(planes, camera)
         )
         origins, directions = camera_rays(camera, resolution)
         pictures = channels_last(planes.to(origins.dtype)).split(1) * (count // len(planes))
@@ -533,27 +567,50 @@ class TriPlaneGenerator(nn.Module):
         count: int,
         options: RayOptions,
         max_memory: int | None,
+        planes: Tensor,
+        *,
         learns: bool,
-        device: torch.device,
-    ) -> int:
-        """Return how many of ``count`` rays may be sampled together; see `rays_at_once`."""
+    ) -> int | None:
+        """Return how many of ``count`` rays may be sampled together; see `rays_at_once`.
+
+        None is all, where gradients need not be computed anew.
+        """
         if max_memory is None:
             max_memory = MAX_MEMORY_LEARNING if learns else MAX_MEMORY
+        ray_bytes, sample_bytes = self._ray_and_sample_bytes(learns=learns)
+        # The gradient of each picture's planes is gathered in several buffers of their size.
+        gathered = _PLANE_GRADIENTS if learns and planes.requires_grad else 0
+        at_once = rays_at_once(
+            count,
+            options,
+            ray_bytes=ray_bytes,
+            sample_bytes=sample_bytes,
+            max_memory=max_memory,
+            taken=4 * gathered * planes[0].numel(),
+        )
+        if learns:
+            return at_once if at_once < count else None
+        if planes.device.type != "cpu":
+            return at_once
+        return min(at_once, max(1, _TILE // max(options.coarse, options.fine)))
+
+    def _ray_and_sample_bytes(self, *, learns: bool) -> tuple[int, int]:
         channels, hidden = self.config["plane_channels"], self.config["decoder_features"]
         # In float32: a sample's place, the 12 cells around and their weights, its features, hidden
         # layer before and after the activation, and outputs; twice that with their gradients. A
         # ray's origin, direction and limits, and what it sees, which is copied twice.
         sample = 4 * (64 + channels + 2 * hidden + 3 * (1 + channels))
-        at_once = rays_at_once(
-            count,
-            options,
-            ray_bytes=4 * (16 + 3 * channels),
-            sample_bytes=sample * (2 if learns else 1),
-            max_memory=max_memory,
-        )
-        if learns or device.type != "cpu":
-            return at_once
-        return min(at_once, max(1, _TILE // max(options.coarse, options.fine)))
+        return 4 * (16 + 3 * channels), sample * (2 if learns else 1)
+
+    def learning_bytes(self) -> int:
+        """Return about how many bytes the rays of one picture take when gradients are recorded.
+
+        Those of the planes are counted, too; beyond 4 GiB, `render` takes the rays in portions.
+        """
+        ray, sample = self._ray_and_sample_bytes(learns=True)
+        rays = self.neural_resolution**2 * (ray + (self.rays.coarse + self.rays.fine) * sample)
+        planes = 4 * 3 * self.config["plane_channels"] * self.config["plane_resolution"] ** 2
+        return min(rays + _PLANE_GRADIENTS * planes, MAX_MEMORY_LEARNING)
 
     def synthesize(
         self,
@@ -584,6 +641,27 @@ class TriPlaneGenerator(nn.Module):
                 f"camera: expected [{count} or 1, {CAMERA_NUMBERS}], got {list(camera.shape)}"
             )
         return camera.expand(count, -1)
+
+
+def volume_of(
+    generator: object, *, name: str = "this generator", what: str = "cameras are"
+) -> TriPlaneGenerator:
+    """Return a generator, if what it draws can be seen from around.
+
+    Args:
+        generator: Any.
+        name: Of its network, for the error.
+        what: What flat pictures have no use for, with its verb, for the error.
+
+    Raises:
+        GaneditError: It draws flat pictures.
+    """
+    if not isinstance(generator, TriPlaneGenerator):
+        raise GaneditError(
+            f"{name}: draws flat pictures, which no camera goes around; {what} for tri-plane"
+            " networks: clay-3d, EG3D's, or one that ganedit train --family triplane makes"
+        )
+    return generator
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from ganedit.data.dataset import ImageDataset
 from ganedit.errors import GaneditError
 from ganedit.features.clay import load_clay_features
-from ganedit.generators import Generator
+from ganedit.generators import Generator, TriPlaneGenerator
 from ganedit.metrics.distribution import frechet_distance
 from ganedit.runtime import resolve_device, seeded_normal
 
@@ -22,7 +22,8 @@ def clay_frechet(
 
     The squared Fréchet distance (`frechet_distance`) between embeddings by the clay feature
     network. The data is embedded once, here; each call embeds the pictures of the seeds 0 to
-    ``count - 1``, which take the data's labels in turn when the generator is conditional.
+    ``count - 1``, which take the data's labels in turn when the generator is conditional, and are
+    seen from the data's cameras in turn when it is a tri-plane generator.
 
     Args:
         dataset: The data; of a larger one, ``count`` evenly spread pictures are taken.
@@ -53,8 +54,11 @@ def clay_frechet(
         def pictures(start: int, stop: int) -> Tensor:
             z = seeded_normal(range(start, stop), [generator.z_dim], device=place)
             c = None
-            if generator.c_dim and labels is not None:
+            volume = isinstance(generator, TriPlaneGenerator)
+            if labels is not None and (generator.c_dim or volume):
                 c = labels[torch.arange(start, stop) % len(labels)].to(place)
+            if isinstance(generator, TriPlaneGenerator):
+                return generator.synthesize(generator.map(z), camera=c).clamp(-1, 1)
             return generator.synthesize(generator.map(z, c)).clamp(-1, 1)
 
         return frechet_distance(reference, embed(pictures, count))

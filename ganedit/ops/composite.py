@@ -59,10 +59,11 @@ def sample_weights(densities: Tensor, depths: Tensor) -> tuple[Tensor, Tensor, T
 
     See `composite`: features are the sum of the samples' own, by these weights.
     """
-    weights, order, *seen = _stopped(densities, depths)
+    weights, order, depth, opacity, spread = _stopped(densities, depths)
     # A sample has half the weights of its two intervals. Sorting weights moves less than features.
     halves = (F.pad(weights, (1, 0)) + F.pad(weights, (0, 1))) / 2
-    return torch.zeros_like(halves).scatter(-1, order, halves), *seen
+    own = torch.zeros_like(halves).scatter(-1, order, halves)
+    return own, depth, opacity, spread
 
 
 def _stopped(densities: Tensor, depths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:

@@ -9,7 +9,6 @@ topological guarantees, 2003, as scikit-image has it.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -25,7 +24,8 @@ from ganedit.io.meshes import Mesh
 EG3D_LEVEL = 10.0  # before softplus
 EG3D_BORDER = 30 / 256  # of the box's side, at each face
 MAX_RESOLUTION = 1024
-MIN_MEMORY = 2**26
+MIN_MEMORY = 2**26  # bytes
+MAX_MEMORY = 2**29  # when nobody says how many
 
 _POINT_BYTES = 2048  # of a tri-plane decoder with 32 channels for one point
 _GRID_BYTES = 32  # of one density on its way to a surface: eight numbers
@@ -48,11 +48,12 @@ def extract_mesh(
     level: float | None = None,
     border: float = EG3D_BORDER,
     behind: float | None = None,
-    pieces: Literal["largest", "all"] = "largest",
-    max_memory: int = 2**29,
+    max_memory: int = MAX_MEMORY,
     device: torch.device | str = "cpu",
 ) -> Mesh:
     """Return the surface of a volume, closed where the volume is cut.
+
+    It is the connected piece that encloses the most; the others are left out.
 
     Args:
         density: Gives densities before softplus, [P].
@@ -62,7 +63,6 @@ def extract_mesh(
         level: The density of the surface, before softplus; None takes `find_level`.
         border: Part of the box's side that is cut off at each face, 0 to below 0.5.
         behind: Cut off all with a smaller z than this, in world units; None cuts the border only.
-        pieces: ``largest`` keeps the connected surface that encloses the most.
         max_memory: Bytes that the work takes beside the mesh, from 2**26 on, whatever the
             resolution; a point is taken to need 2048 of them.
         device: Where ``density`` and ``colour`` want their points.
@@ -82,9 +82,7 @@ def extract_mesh(
     points = max(1, max_memory // 2 // _POINT_BYTES)
     layers = max(1, max_memory // 4 // (_GRID_BYTES * grid.size[1] * grid.size[2]))
     blocks = _blocks(density, grid, layers=layers, points=points)
-    vertices, faces = _march(blocks, level)
-    if pieces == "largest":
-        vertices, faces = _largest_piece(vertices, faces)
+    vertices, faces = _largest_piece(*_march(blocks, level))
     world = grid.positions(torch.from_numpy(vertices))
     mesh = Mesh(world, torch.from_numpy(faces), torch.zeros_like(world))
     reach = _COLOUR_REACH * box_size

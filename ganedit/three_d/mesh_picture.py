@@ -1,8 +1,7 @@
 """Pictures of meshes, drawn with torch alone: no display, no graphics driver."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -33,18 +32,15 @@ def draw_mesh(
     camera: Tensor,
     resolution: int,
     *,
-    shading: Literal["colours", "lit", "clay"] = "colours",
-    background: float = 1.0,
+    lit: bool = False,
 ) -> MeshPicture:
-    """Return how a mesh looks from a camera; the faces in front of it cover the others.
+    """Return how a mesh looks from a camera; on white; nearer faces cover the others.
 
     Args:
         mesh: What is drawn; faces that reach behind the camera are left out.
         camera: An EG3D label, [1, 25].
         resolution: Pixels along each side; each shows what is at its centre.
-        shading: ``colours`` are those of the vertices as they are, ``lit`` dims them where the
-            surface turns away, ``clay`` does so with a light grey instead of them.
-        background: Grey in [-1, 1] beside the mesh.
+        lit: Dim the colours of the vertices where the surface turns away from the camera.
 
     Raises:
         ValueError: Another shape of label.
@@ -52,8 +48,6 @@ def draw_mesh(
     if camera.shape != (1, 25):
         raise ValueError(f"camera: expected [1, 25], got {list(camera.shape)}")
     camera = camera.cpu().float()  # where meshes are
-    if shading == "clay":
-        mesh = replace(mesh, colours=torch.full_like(mesh.colours, 0.8))
     corners, inverse = _screen_triangles(mesh, camera, resolution)
     nearest, face, weights = _rasterise(corners, inverse, resolution)
     seen = face >= 0
@@ -62,11 +56,11 @@ def draw_mesh(
     share = share / share.sum(dim=1, keepdim=True)
     colours = (mesh.colours[shown] * share[..., None]).sum(dim=1)  # [P, 3]
     _, directions = camera_rays(camera, resolution)
-    if shading != "colours":
+    if lit:
         normals = (mesh.normals[shown] * share[..., None]).sum(dim=1)
         facing = -(torch.nn.functional.normalize(normals, dim=1) * directions[0, seen]).sum(dim=1)
         colours = colours * (_AMBIENT + (1 - _AMBIENT) * facing.clamp(min=0))[:, None]
-    image = torch.full((resolution * resolution, 3), background)
+    image = torch.ones(resolution * resolution, 3)
     image[seen] = colours * 2 - 1
     forward = camera[0, :16].view(4, 4)[:3, 2]
     depth = 1 / nearest / (directions[0] @ forward)  # along the ray, not the axis

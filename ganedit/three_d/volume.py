@@ -83,7 +83,13 @@ def random_draws(batch: int, rays: int, options: RayOptions, device: torch.devic
 
 
 def rays_at_once(
-    rays: int, options: RayOptions, *, ray_bytes: int, sample_bytes: int, max_memory: int
+    rays: int,
+    options: RayOptions,
+    *,
+    ray_bytes: int,
+    sample_bytes: int,
+    max_memory: int,
+    taken: int = 0,
 ) -> int:
     """Return how many rays may be sampled together.
 
@@ -92,19 +98,28 @@ def rays_at_once(
         options: How many samples each has.
         ray_bytes: What each ray takes as long as the others are rendered.
         sample_bytes: What each sample takes while its ray is rendered.
-        max_memory: Bytes for both.
+        max_memory: Bytes for all.
+        taken: Bytes that something else takes meanwhile.
 
     Raises:
         GaneditError: Not even one ray fits.
     """
-    held = rays * ray_bytes
+    held = taken + rays * ray_bytes
     each = (options.coarse + options.fine) * sample_bytes
     if max_memory < held + each:
         raise GaneditError(
             f"{rays} rays of {options.coarse} + {options.fine} samples do not fit into"
-            f" {max_memory} bytes; allow at least {held + each} or render at a lower resolution"
+            f" {_size(max_memory)}; allow at least {_size(held + each)} or render at a lower"
+            " resolution"
         )
     return min(rays, (max_memory - held) // each)
+
+
+def _size(count: int) -> str:
+    """Return bytes as a text such as ``4.1GB``, of 1024 each and rounded up."""
+    power = next(p for p in (3, 2, 1, 0) if count >= 1024**p or p == 0)
+    tenths = -(-count * 10 // 1024**power)
+    return f"{tenths / 10:g}{('B', 'KB', 'MB', 'GB')[power]}"
 
 
 def render_rays(
@@ -125,8 +140,8 @@ def render_rays(
         options: Where to sample.
         draws: Where in the intervals; None is the middle, which is deterministic.
         at_once: Rays of each picture that are sampled together; None is all. Fewer take less
-            memory and give the same up to rounding. When gradients are recorded, what lies between
-            rays and results is then not kept but computed anew in the backward pass.
+            memory and give the same up to rounding. Where it is given and gradients are recorded,
+            what lies between rays and results is not kept but computed anew in the backward pass.
 
     Returns:
         What they gather, [N, R, ...], in world units. The depth of a ray that nothing stops is that
@@ -135,8 +150,8 @@ def render_rays(
     draws = Draws() if draws is None else draws
     start, end = ray_limits(origins, directions, options)
     count = origins.shape[1]
+    again = at_once is not None and torch.is_grad_enabled()
     at_once = max(count, 1) if at_once is None else at_once
-    again = at_once < count and torch.is_grad_enabled()
     parts = []
     for first in range(0, max(count, 1), at_once):
         rays = slice(first, first + at_once)

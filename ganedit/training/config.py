@@ -78,6 +78,8 @@ class TrainingConfig:
         family: ``stylegan2``, or ``triplane``: a volume, from data with cameras (EG3D).
         lift_kimg: kimg in which a volume that starts from a generator of pictures is only shown
             those, before the adversarial training; for clay heads, whose pose is read off them.
+        lift_weight: Weight of what those pictures say in the adversarial training after that; 0
+            ends the lessons there.
         lift_directions: Directions of that generator, ``yaw`` and ``pitch`` among them; None is the
             embedded ones of ``clay``.
         plane_resolution: Side of the planes; auto is that of the pictures, at most 256.
@@ -156,6 +158,7 @@ class TrainingConfig:
     keep_reader: Path | None = None
     family: Literal["stylegan2", "triplane"] = "stylegan2"
     lift_kimg: float = 0.0
+    lift_weight: float = 0.0
     lift_directions: Path | None = None
     plane_resolution: int | None = None
     plane_channels: int = 32
@@ -304,21 +307,41 @@ _ONLY_WITH = {
     "keep_latents": "keep_factors",
     "keep_reader": "keep_factors",
     "lift_kimg": "init",
+    "lift_weight": "lift_kimg",
     "lift_directions": "lift_kimg",
+    "neural_kimg": "neural_start",
+    "blur_kimg": "blur_sigma",
 }
 
+OF_VOLUMES = (
+    "plane_resolution",
+    "plane_channels",
+    "box_size",
+    "decoder_features",
+    "neural_resolution",
+    "ray_start",
+    "ray_end",
+    "coarse_samples",
+    "fine_samples",
+    "white_back",
+)
+"""Fields that are sizes of a tri-plane generator, by the generator's own names."""
+
 OF_TRIPLANES = (
-    *(
-        "lift_kimg",
-        "plane_resolution",
-        "plane_channels",
-        "box_size",
-        "decoder_features",
-        "neural_resolution",
-    ),
-    *("neural_start", "neural_kimg", "ray_start", "ray_end", "coarse_samples", "fine_samples"),
-    *("white_back", "swap_probability", "swap_kimg", "density_weight", "density_interval"),
-    *("density_distance", "fog_weight", "blur_sigma", "blur_kimg"),
+    *OF_VOLUMES,
+    "lift_kimg",
+    "lift_weight",
+    "lift_directions",
+    "neural_start",
+    "neural_kimg",
+    "swap_probability",
+    "swap_kimg",
+    "density_weight",
+    "density_interval",
+    "density_distance",
+    "fog_weight",
+    "blur_sigma",
+    "blur_kimg",
 )
 """Fields that only tri-plane trainings have."""
 
@@ -358,6 +381,7 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("structure_weight", 0, 1e6),
     ("keep_weight", 0, 1e6),
     ("lift_kimg", 0, math.inf),
+    ("lift_weight", 0, 1e6),
     ("plane_resolution", 8, 1 << 12),
     ("plane_channels", 3, 1024),
     ("box_size", 1e-3, 1e6),

@@ -31,7 +31,7 @@ from ganedit.progress import OnStep
 from ganedit.runtime import resolve_device
 from ganedit.three_d.cameras import mirror_camera
 from ganedit.training.augment import augment
-from ganedit.training.config import TrainingConfig
+from ganedit.training.config import OF_VOLUMES, TrainingConfig
 from ganedit.training.snapshots import (
     LOG_FILE,
     METRICS_FILE,
@@ -164,11 +164,11 @@ def train(  # noqa: C901, PLR0915  # the loop reads best in one piece, in titled
                 c = torch.where(mirror[:, None].to(device), mirror_camera(c), c)
 
             # One step of both networks, and at intervals their regularisers.
-            if state.images < config.lift_kimg * 1000:
+            lifting = _lifts(config, state)
+            if lifting:
                 values = _lift_step(config, state, len(reals), autocast)
             else:
                 values = _adversarial_step(config, state, reals, c, autocast)
-            lifting = "loss_lift" in values
             if not lifting and config.r1_gamma and state.step % config.r1_interval == 0:
                 values |= _r1_step(config, state, reals, c, autocast)
             if config.pl_weight > 0 and state.step % config.pl_interval == 0:
@@ -283,18 +283,18 @@ def _adversarial_step(
     """Train the discriminator, then the generator, on the same generated images."""
     with autocast():
         drawn = _draw(config, state.generator, len(reals), reals.device)
+        taught = _taught(config, state, drawn)
+        seen = c if taught is None else taught[1]  # what the generated images are told to be
+        told = _told(config, state, seen)
         # What the mapping network gives on average moves only if that network does.
-        told = (
-            c if c is None or config.family != "triplane" else told_cameras(config, c, state.images)
-        )
         ws = _latents(config, state, drawn, told, update_w_avg=config.freeze_g == 0)
-        fakes, fog = _fakes(config, state, ws, c)
+        fakes, fog = _fakes(config, state, ws, seen)
         reals = _reals(config, state, reals)
 
     # Discriminator.
     with autocast():
         real_logits = state.discriminator(augment(reals, state.augment_p), c)
-        fake_logits = state.discriminator(augment(fakes.detach(), state.augment_p), c)
+        fake_logits = state.discriminator(augment(fakes.detach(), state.augment_p), seen)
     discriminator_loss = discriminator_logistic_loss(real_logits, fake_logits)
     discriminator_loss.backward()
     _descend(state.discriminator_optimizer, state.trainable)
@@ -302,11 +302,13 @@ def _adversarial_step(
     # Generator, through the discriminator, whose weights need no gradient now.
     with _without_gradients(state.trainable):
         with autocast():
-            logits = state.discriminator(augment(fakes, state.augment_p), c)
+            logits = state.discriminator(augment(fakes, state.augment_p), seen)
         generator_loss = generator_logistic_loss(logits)
         kept = _kept(config, state, drawn, ws, fakes, c, autocast)
-        if fog is not None:
-            kept["fog"] = config.fog_weight, fog
+        if fog is not None and config.fog_weight:
+            kept["loss_fog"] = config.fog_weight, fog
+        if taught is not None:
+            kept["loss_lift"] = config.lift_weight, _lift_loss(config, state, fakes, taught[0])
         (generator_loss + sum(weight * loss for weight, loss in kept.values())).backward()
     _descend(state.generator_optimizer, list(state.generator.parameters()))
     return {
@@ -394,27 +396,42 @@ def _path_length_step(
 def _lift_step(
     config: TrainingConfig, state: TrainingState, count: int, autocast: Autocast
 ) -> dict[str, Tensor]:
-    """Show the volume the pictures that it starts from."""
-    teacher = state.teacher
-    assert teacher is not None
-    assert isinstance(state.generator, TriPlaneGenerator)
+    """Show the volume the pictures that it starts from, and nothing else."""
     with autocast():
         drawn = _draw(config, state.generator, count, state.pl_mean.device)
-        images, cameras = teacher.show(_mapped(teacher.generator, drawn, None))
-        told = told_cameras(config, cameras, state.images)
-        ws = _latents(config, state, drawn, told, update_w_avg=True)
-        loss, fog = lift_loss(
-            config,
-            state.generator,
-            ws,
-            images,
-            cameras,
-            distance=teacher.distance,
-            seen=state.images,
-        )
+        taught = _taught(config, state, drawn)
+        assert taught is not None
+        images, cameras = taught
+        ws = _latents(config, state, drawn, _told(config, state, cameras), update_w_avg=True)
+        fakes, fog = _fakes(config, state, ws, cameras)
+        assert fog is not None
+    loss = _lift_loss(config, state, fakes, images)
     (loss + config.fog_weight * fog).backward()
     _descend(state.generator_optimizer, list(state.generator.parameters()))
-    return {"loss_lift": loss.detach(), "fog": fog.detach()}
+    return {"loss_lift": loss.detach(), "loss_fog": fog.detach()}
+
+
+def _taught(
+    config: TrainingConfig, state: TrainingState, drawn: "_Draw"
+) -> tuple[Tensor, Tensor] | None:
+    """Return what a volume's teacher shows of the latents, and from where; None without one."""
+    if state.teacher is None or not (config.lift_weight or _lifts(config, state)):
+        return None
+    return state.teacher.show(_mapped(state.teacher.generator, drawn, None))
+
+
+def _lifts(config: TrainingConfig, state: TrainingState) -> bool:
+    """Return whether the training is still at the stage without a discriminator."""
+    return state.images < config.lift_kimg * 1000
+
+
+def _lift_loss(
+    config: TrainingConfig, state: TrainingState, fakes: Tensor, images: Tensor
+) -> Tensor:
+    """Return how far what a volume shows is from what its teacher shows, without autocast."""
+    assert state.teacher is not None
+    wanted = real_pictures(config, images, state.images)
+    return lift_loss(fakes.float(), wanted, state.teacher.distance)
 
 
 def _density_step(
@@ -643,7 +660,6 @@ def _checked_against(config: TrainingConfig, dataset: ImageDataset) -> TrainingC
         )
     if config.family == "triplane":
         check_cameras(config, dataset.labels)
-        check_sizes(config.resolved(side), side)
         config = dataclasses.replace(config, conditional=True)
     if config.conditional and dataset.labels is None:
         raise GaneditError(f"{config.data}: has no labels; train without --cond")
@@ -653,9 +669,11 @@ def _checked_against(config: TrainingConfig, dataset: ImageDataset) -> TrainingC
     if config.init is not None:
         # The networks come with their sizes; the options say what is trained.
         origin = open_checkpoint(locate(str(config.init))).generator.config
-        sizes = ("z_dim", "w_dim", "mapping_layers", "channel_base", "channel_max")
+        sizes = ("z_dim", "w_dim", "mapping_layers", "channel_base", "channel_max", *OF_VOLUMES)
         known = {name: origin[name] for name in sizes if name in origin}
         config = dataclasses.replace(config, **known)
+    if config.family == "triplane":
+        check_sizes(config.resolved(side), side)
     return config.resolved(side)
 
 

@@ -7,6 +7,7 @@ another camera (generator pose conditioning, section 4.4).
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,27 +183,26 @@ class Teacher:
         turns: What a standard deviation of yaw and of pitch add to latents, [2, num_ws, w_dim].
         reader: Reads the pose of its heads.
         distance: Between pictures.
-        cameras: Of the data, [N, 25]: their distance, focal length and pivot are a head's.
+        usual: Distance, pivot and focal length of its cameras, see `usual_camera`.
     """
 
     generator: StyleGAN2Generator
     turns: Tensor
     reader: ClayFeatures
     distance: PerceptualDistance
-    cameras: Tensor
+    usual: Mapping[str, Any]
 
     @torch.no_grad()
     def show(self, ws: Tensor) -> tuple[Tensor, Tensor]:
         """Return pictures [N, 3, R, R] of turned heads, and the cameras that see them so."""
-        degrees = (2 * torch.rand(len(ws), 2, device=ws.device) - 1) * _LARGEST_TURN
-        turned = ws + torch.einsum("nt,tlw->nlw", degrees, self.turns)
+        amounts = (2 * torch.rand(len(ws), 2, device=ws.device) - 1) * _LARGEST_TURN
+        turned = ws + torch.einsum("nt,tlw->nlw", amounts, self.turns)
         images = self.generator.synthesize(turned).float().clamp(-1, 1)
         factors = self.reader.predict(images).factors
         yaw, pitch = (factors[:, FACTOR_INDEX[name]] for name in _POSE)
-        usual = usual_camera(self.cameras)
-        radius, pivot = usual["camera_radius"], usual["camera_pivot"]
+        radius, pivot = self.usual["camera_radius"], self.usual["camera_pivot"]
         pose = look_at_pose(yaw, pitch, radius=radius, pivot=pivot)
-        return images, camera_label(pose, focal=usual["camera_focal"])
+        return images, camera_label(pose, focal=self.usual["camera_focal"])
 
 
 def new_teacher(
@@ -239,34 +239,18 @@ def new_teacher(
     reader = load_clay_features(device)
     generator = copy.deepcopy(flat).to(device).eval().requires_grad_(False)
     turns = turns.expand(-1, generator.num_ws, -1).to(device)
-    return Teacher(generator, turns, reader, clay_distance(reader), cameras)
+    return Teacher(generator, turns, reader, clay_distance(reader), usual_camera(cameras))
 
 
-def lift_loss(
-    config: TrainingConfig,
-    generator: TriPlaneGenerator,
-    ws: Tensor,
-    images: Tensor,
-    cameras: Tensor,
-    *,
-    distance: PerceptualDistance,
-    seen: int,
-) -> tuple[Tensor, Tensor]:
-    """Return how far a volume is from pictures of it, and how foggy it is: two scalars.
+def lift_loss(drawn: Tensor, wanted: Tensor, distance: PerceptualDistance) -> Tensor:
+    """Return how far pictures of a volume are from what should be seen, a scalar.
 
     Args:
-        config: Resolved options.
-        generator: The volume's network.
-        ws: Latents, [N, num_ws, w_dim].
-        images: What should be seen, [N, 3, R, R].
-        cameras: From where, [N, 25].
+        drawn: As `fake_pictures` gives them, [N, 6, R, R].
+        wanted: As `real_pictures` does, [N, 6, R, R].
         distance: Compares pictures, besides their pixels.
-        seen: Images of the training so far.
     """
-    drawn, fog = fake_pictures(config, generator, ws, cameras, seen)
-    wanted = real_pictures(config, images, seen)
-    pixels = (drawn.float() - wanted).abs().mean()
-    return pixels + distance(drawn[:, :3].float(), wanted[:, :3]).mean(), fog
+    return (drawn - wanted).abs().mean() + distance(drawn[:, :3], wanted[:, :3]).mean()
 
 
 def _is_map(name: str) -> bool:
@@ -354,6 +338,9 @@ def density_penalty(config: TrainingConfig, generator: TriPlaneGenerator, ws: Te
     points = torch.rand(len(ws), _DENSITY_POINTS, 3, device=ws.device) - 0.5
     points = points * generator.box_size
     near = points + torch.randn_like(points) * config.density_distance
-    densities = generator.density(planes, torch.cat([points, near], dim=1))
+    with torch.autocast(
+        ws.device.type, enabled=False
+    ):  # rounded numbers differ by nothing
+        densities = generator.density(planes, torch.cat([points, near], dim=1))
     there, beside = densities.chunk(2, dim=1)
     return (there - beside).abs().mean()

@@ -133,7 +133,7 @@ def test_fine_samples_follow_the_weights() -> None:
 
 def test_the_smallest_memory_that_is_named_is_enough() -> None:
     settings = {"ray_bytes": 100, "sample_bytes": 10}
-    with pytest.raises(GaneditError, match=r"50 rays of 12 \+ 16 samples .* at least 5280 or"):
+    with pytest.raises(GaneditError, match=r"50 rays of 12 \+ 16 samples .* 5.2KB; .* 5.2KB or"):
         rays_at_once(50, OPTIONS, max_memory=5279, **settings)
     assert rays_at_once(50, OPTIONS, max_memory=5280, **settings) == 1
     assert rays_at_once(50, OPTIONS, max_memory=10**6, **settings) == 50
