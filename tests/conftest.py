@@ -39,6 +39,10 @@ def make_generator(*, seed: int = 0, w_dim: int = 16, c_dim: int = 0) -> StyleGA
     return generator.eval().requires_grad_(False)
 
 
+SPHERE: dict[str, Any] = {"radius": 2.7, "pivot": (0, 0, 0.2), "focal": 4.2647}
+"""Where cameras are around a head, for `ganedit.three_d.orbits`."""
+
+
 def make_triplane(*, seed: int = 0, **changes: Any) -> TriPlaneGenerator:
     """A 16-pixel tri-plane generator, 8 rays along a side."""
     settings: dict[str, Any] = {

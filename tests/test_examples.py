@@ -31,6 +31,9 @@ def test_the_library_example_writes_its_results(tmp_path: Path) -> None:
 def test_the_figures_of_the_documentation_can_be_made(tmp_path: Path) -> None:
     load("make_figures.py")["main"](tmp_path, count=2, steps=2)
     assert {path.name for path in tmp_path.iterdir()} == {"samples.png", "tour.png"}
+    load("make_views.py")["main"](tmp_path / "around", heads=1, points=32)
+    names = {path.name for path in (tmp_path / "around").iterdir()}
+    assert names == {"render-views.png", "mesh.png"}
 
 
 def test_the_measurements_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,6 +154,13 @@ def test_the_measurements_of_directions_run(capsys: pytest.CaptureFixture[str]) 
     assert set(effects) == {"supervised", "SeFa", "GANSpace"}
     assert len(effects["SeFa"]) == 2
     assert "of the first 2 move one factor mostly" in capsys.readouterr().out
+
+
+def test_the_measurements_of_views_run(capsys: pytest.CaptureFixture[str]) -> None:
+    found = load("measure_views.py")["main"](heads=2, views=3)
+    assert list(found) == ["clay-3d", "the world itself"]
+    assert all(told.slope > 0.7 for told in found.values())
+    assert "hair_style: over views" in capsys.readouterr().out
 
 
 def test_the_measurements_of_photos_as_volumes_run(

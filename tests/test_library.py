@@ -22,3 +22,15 @@ def test_the_library_does_in_a_few_lines_what_the_commands_do(tmp_path, network_
 def test_the_world_is_at_hand():
     heads = ganedit.render(ganedit.sample_factors([0]), resolution=16)
     assert ganedit.to_square(heads.image, 8).shape == (1, 3, 8, 8)
+
+
+def test_a_volume_is_seen_from_around_and_becomes_a_mesh(tmp_path, triplane_path):
+    network = ganedit.load(triplane_path, device="cpu")
+    volume = ganedit.open_volume(network, ganedit.sample(network, [3]))
+    cameras = network.generator.cameras_at([-0.5, 0.5], [0.0, 0.0])
+    left, right = (view.image for view in ganedit.render_views(volume, cameras))
+    assert not torch.equal(left, right)
+    mesh = ganedit.volume_mesh(volume, resolution=16, level=0)
+    ganedit.write_mesh(tmp_path / "head.ply", mesh)
+    assert (tmp_path / "head.ply").stat().st_size > 100
+    assert (ganedit.draw_mesh(mesh, cameras[:1], 16).image < 1).any()

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, overload
 
 import typer
 
@@ -12,13 +12,19 @@ MAX_SEEDS = 100_000
 SEED_LIMIT = 2**32  # torch's CPU generator uses the low 32 bits of a seed
 
 
-def finite(value: float) -> float:
+@overload
+def finite(value: float) -> float: ...
+@overload
+def finite(value: None) -> None: ...
+def finite(value: float | None) -> float | None:
     """Return the value of a number option, unless it is NaN or infinite; a typer callback.
+
+    An option that was not given, None, passes.
 
     Raises:
         typer.BadParameter: It is (exit code 2). Ranges alone let NaN through.
     """
-    if not math.isfinite(value):
+    if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not a finite number")
     return value
 

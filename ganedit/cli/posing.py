@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ganedit.cli import console
-from ganedit.cli.viewpoints import check_solid, is_solid, viewpoint
+from ganedit.cli.viewpoints import check_solid, is_solid, read_cameras, viewpoint
 from ganedit.errors import GaneditError
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def check_posing(arguments: "Mapping[str, Any]", *, folders: bool) -> None:
         raise typer.BadParameter(f"--camera says from where; leave out --{angles[0]}")
     if arguments["one_head"] and folders:
         raise typer.BadParameter("--one-head is for photos that are named, not for whole folders")
+    if arguments["one_head"] and arguments["batch"]:
+        raise typer.BadParameter("--one-head takes all photos at once; leave out --batch")
     if arguments["one_head"] and arguments["shared"]:
         raise typer.BadParameter("--one-head tunes one generator by itself; leave out --shared")
     if arguments["one_head"] and arguments["face"] == "all":
@@ -102,32 +104,33 @@ def open_posing(model: "Network", arguments: "Mapping[str, Any]", photos: Sequen
     if not is_solid(model):
         return Posing(None, model, {})
     if arguments["camera"] is not None:
-        return _from_file(model, arguments["camera"], photos)
+        return _from_file(model, arguments, photos)
     given = viewpoint(model, arguments["yaw"], arguments["pitch"])
     if given is not None:
         return Posing("--yaw and --pitch", model, {}, shared=given)
     return _unknown(model, optimized=arguments["optimize_camera"])
 
 
-def _from_file(model: "Network", path: str, photos: Sequence[str]) -> Posing:
+def _from_file(model: "Network", arguments: "Mapping[str, Any]", photos: Sequence[str]) -> Posing:
+    from ganedit.generators import volume_of
     from ganedit.io import file_digest
-    from ganedit.io.camera_files import load_cameras
-    from ganedit.three_d.conventions import check_convention
 
-    found = load_cameras(path)
-    try:
-        check_convention(found.labels, kind=found.kind)
-    except ValueError as error:
-        raise GaneditError(f"{path}: {error}") from error
-    source = f"cameras {Path(path).name} sha256:{file_digest(Path(path))}"
-    if len(found.labels) == 1:
-        return Posing(source, model, {}, shared=found.labels)
-    if len(found.labels) != len(photos):
+    path = Path(arguments["camera"])
+    labels = read_cameras(path, volume_of(model.generator))
+    source = f"cameras {path.name} sha256:{file_digest(path)}"
+    if len(labels) == 1:
+        return Posing(source, model, {}, shared=labels)
+    if arguments["face"] == "all":
         raise GaneditError(
-            f"{path}: has {len(found.labels)} cameras for {len(photos)} photos; expected one of"
-            " each, in their order, or one for all"
+            f"{path}: has {len(labels)} cameras, and --face all does not say which face each is"
+            " of; give one camera for all, or project face by face"
         )
-    return Posing(source, model, dict(zip(photos, found.labels.split(1), strict=True)))
+    if len(labels) != len(photos):
+        raise GaneditError(
+            f"{path}: has {len(labels)} cameras for {len(photos)} photos; expected one of each, in"
+            " their order, or one for all"
+        )
+    return Posing(source, model, dict(zip(photos, labels.split(1), strict=True)))
 
 
 def _unknown(model: "Network", *, optimized: bool) -> Posing:
@@ -147,10 +150,7 @@ def _unknown(model: "Network", *, optimized: bool) -> Posing:
 
 def ray_bytes(model: "Network") -> int:
     """Return about how many bytes the rays of one photo take in a step; 0 of flat pictures."""
-    if not is_solid(model):
-        return 0
-    config = model.generator.config
-    samples = config["neural_resolution"] ** 2 * (config["coarse_samples"] + config["fine_samples"])
-    # Cells and weights, features in and out, hidden layers before and after the softplus.
-    numbers = 32 + 4 * config["plane_channels"] + 3 * config["decoder_features"]
-    return 4 * int(samples) * int(numbers)
+    from ganedit.generators import TriPlaneGenerator
+
+    generator = model.generator
+    return generator.learning_bytes() if isinstance(generator, TriPlaneGenerator) else 0

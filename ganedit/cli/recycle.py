@@ -80,7 +80,7 @@ def recycle(
     cond: CondOption = False,
     lr: LearningRateOption = None,
     gamma: GammaOption = None,
-    augment: AugmentOption = "ada",
+    augment: AugmentOption = None,
     augment_p: AugmentPOption = 0.0,
     freeze_d: FreezeDOption = 0,
     freeze_g: FreezeGOption = 0,

@@ -34,17 +34,11 @@ if TYPE_CHECKING:
     from ganedit.io import Latent
 
 
-def _finite_or_none(value: float | None) -> float | None:
-    return None if value is None else finite(value)
-
-
 NETWORK = "clay-3d"
 LARGEST = {"yaw-range": 360.0, "pitch-range": 90.0}
 """Degrees that `parse_range` takes."""
 _MOST_SAMPLES = 1024
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_MESH_MEMORY = 2**26  # of `extract_mesh`
-_MESH_SUFFIXES = (".glb", ".ply", ".obj")
 
 
 def render_views(
@@ -107,8 +101,17 @@ def render_views(
     mesh_level: Annotated[
         float | None,
         typer.Option(
-            callback=_finite_or_none,
+            callback=finite,
             help="Density of the surface before softplus; by default as seen, at most EG3D's 10.",
+        ),
+    ] = None,
+    mesh_behind: Annotated[
+        float | None,
+        typer.Option(
+            metavar="Z",
+            callback=finite,
+            help="Cut off what is behind this z of the world, such as a backdrop that hangs on to"
+            " the head; 0 is through clay-3d's ears.",
         ),
     ] = None,
     resolution: Annotated[
@@ -158,11 +161,13 @@ def render_views(
     limits = parse_range(yaw_range, "yaw-range"), parse_range(pitch_range, "pitch-range")
     memory, rays = parse_size(max_memory), _parse_samples(samples)
 
-    from ganedit.editing.views import open_volume, triplane
+    from ganedit.editing.views import open_volume
     from ganedit.io import OutputFolder
 
     model, heads = _open_heads(arguments)
-    stills, way = _cameras(triplane(model), arguments, limits)
+    render = {"resolution": resolution, "samples": rays, "max_memory": memory}
+    generator = _check_rays(model, render)
+    stills, way = _cameras(generator, arguments, limits)
     plan = Plan(
         stills=stills,
         path=way,
@@ -170,9 +175,14 @@ def render_views(
         fps=fps,
         depth=depth,
         normals=normals,
-        render={"resolution": resolution, "samples": rays, "max_memory": memory},
+        render=render,
         mesh=mesh,
-        mesh_settings={"resolution": mesh_resolution, "level": mesh_level, "max_memory": memory},
+        mesh_settings={
+            "resolution": mesh_resolution,
+            "level": mesh_level,
+            "behind": mesh_behind,
+            "max_memory": memory,
+        },
     )
     inputs: list[str | Path] = [*(latents or []), *([cameras] if cameras else [])]
     folder = OutputFolder(out, command="render-views", overwrite=overwrite, inputs=inputs)
@@ -264,19 +274,49 @@ def _check_options(context: typer.Context, arguments: Mapping[str, Any]) -> None
         refuse_given(context, given, why="--cameras says where they are")
     if not _videos(arguments["video"], arguments["gif"]):
         refuse_given(context, ("frames", "path", "fps"), why="there is no video")
-    mesh = arguments["mesh"]
-    if mesh is None:
-        refuse_given(context, ("mesh_resolution", "mesh_level"), why="there is no --mesh")
-    elif mesh != Path(mesh).name or Path(mesh).suffix.lower() not in _MESH_SUFFIXES:
+    if arguments["mesh"] is None:
+        settings = ("mesh_resolution", "mesh_level", "mesh_behind")
+        refuse_given(context, settings, why="there is no --mesh")
+    else:
+        _check_mesh(arguments["mesh"], arguments["max_memory"])
+
+
+def _check_mesh(name: str, max_memory: str) -> None:
+    """Refuse names of meshes that cannot be written, and memory that is too little for any.
+
+    Raises:
+        typer.BadParameter: They are (exit code 2).
+    """
+    from ganedit.io.meshes import check_mesh_path
+    from ganedit.three_d.mesh import MIN_MEMORY
+
+    if name != Path(name).name:
+        raise typer.BadParameter(f"mesh: {name[:60]!r} is no name; the folder is --out's")
+    try:
+        check_mesh_path(name)
+    except GaneditError as error:
+        raise typer.BadParameter(f"mesh: {error}") from error
+    if parse_size(max_memory) < MIN_MEMORY:
         raise typer.BadParameter(
-            f"mesh: {mesh[:60]!r} is no name ending in {', '.join(_MESH_SUFFIXES)}; the folder is"
-            " --out's"
+            f"max-memory: {max_memory} is too little for a mesh; allow {MIN_MEMORY >> 20}MB"
         )
-    elif parse_size(arguments["max_memory"]) < _MESH_MEMORY:
-        raise typer.BadParameter(
-            f"max-memory: {arguments['max_memory']} is too little for a mesh; allow"
-            f" {_MESH_MEMORY >> 20}MB"
-        )
+
+
+def _check_rays(model: "Network", render: Mapping[str, Any]) -> "TriPlaneGenerator":
+    """Return the generator, if it can render like this.
+
+    Raises:
+        GaneditError: It is 2-D.
+        typer.BadParameter: A picture takes too much memory, or too many rays (exit code 2).
+    """
+    from ganedit.editing.views import triplane
+
+    generator = triplane(model)
+    try:
+        generator.check_rays(**render)
+    except GaneditError as error:
+        raise typer.BadParameter(f"--max-memory, --resolution: {error}") from error
+    return generator
 
 
 def _open_heads(arguments: Mapping[str, Any]) -> "tuple[Network, dict[str, Latent]]":
@@ -293,7 +333,7 @@ def _open_heads(arguments: Mapping[str, Any]) -> "tuple[Network, dict[str, Laten
     settings = {"device": arguments["device"]}
     heads: dict[str, Latent] = {}
     if not sources:
-        numbers = parse_seeds(arguments["seeds"] or "0")
+        numbers = parse_seeds("0" if arguments["seeds"] is None else arguments["seeds"])
         model = open_network(network or NETWORK, **settings)
         triplane(model)
         latent = sample(model, numbers, truncation_psi=arguments["trunc"])
@@ -344,7 +384,7 @@ def _cameras(
         way = _read_cameras(Path(arguments["cameras"]), generator)
         count = min(count, len(way))
         return way[[round(i * (len(way) - 1) / max(1, count - 1)) for i in range(count)]], way
-    usual = {name: generator.config[f"camera_{name}"] for name in ("radius", "pivot", "focal")}
+    usual = generator.sphere
     stills = sweep(count, *limits, **usual)
     if arguments["path"] == "sweep":
         return stills, sweep(arguments["frames"], *limits, back=True, **usual)
@@ -357,14 +397,13 @@ def _read_cameras(path: Path, generator: "TriPlaneGenerator") -> "Tensor":
     Raises:
         GaneditError: It is of another convention, or the cameras do not see the generator's box.
     """
-    from ganedit.editing.views import check_reach
     from ganedit.io.camera_files import load_cameras
     from ganedit.three_d.conventions import check_convention
 
     file = load_cameras(path)
     try:
         check_convention(file.labels, kind=file.kind)
-        check_reach(generator, file.labels)
+        generator.check_reach(file.labels)
     except ValueError as error:
         raise GaneditError(f"{path}: {error}") from error
     return file.labels

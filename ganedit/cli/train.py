@@ -149,7 +149,7 @@ def train(
             min=0, max=1, help="That half-life is at most this share of the images seen; 0: any."
         ),
     ] = 0.05,
-    augment: AugmentOption = "ada",
+    augment: AugmentOption = None,
     augment_p: AugmentPOption = 0.0,
     target: Annotated[
         float, typer.Option(min=0, max=1, help="Mean sign of D(real) that ada keeps.")

@@ -25,8 +25,11 @@ GammaOption = Annotated[
     typer.Option(min=0, max=1e6, help="R1 weight; by default 0.0002 * resolution squared / batch."),
 ]
 AugmentOption = Annotated[
-    Literal["ada", "fixed", "off"],
-    typer.Option(help="Augmentation: adaptive, with the fixed --augment-p, or none."),
+    Literal["ada", "fixed", "off"] | None,
+    typer.Option(
+        help="Augmentation: adaptive, with the fixed --augment-p, or none; by default ada, for"
+        " volumes off."
+    ),
 ]
 AugmentPOption = Annotated[
     float,

@@ -1,7 +1,7 @@
 """What views become: pictures, sheets, videos, depth, normals, cameras and meshes."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ganedit.io import OutputFolder
 
 SHEET_COLUMNS = 9
+_SHEET_PIXELS = 2**22  # of all views, depths and normals together; more are reduced
+_LEAST_CELL = 128  # but not to less than this, pixels along a side
 _MIN_SIDE = 256  # of a video's pictures, pixels; smaller ones are enlarged by a whole factor
 NORMALS_UNIT = "camera axes, x right, y up, z to the camera: 8-bit (n + 1) / 2; flat is 128,128,255"
 
@@ -34,7 +36,7 @@ class Plan:
         normals: Whether normals are drawn, and become files.
         render: ``resolution``, ``samples`` and ``max_memory`` of `render_views`.
         mesh: Name of a mesh file; None for none.
-        mesh_settings: ``resolution``, ``level`` and ``max_memory`` of `volume_mesh`.
+        mesh_settings: ``resolution``, ``level``, ``behind`` and ``max_memory`` of `volume_mesh`.
     """
 
     stills: "Tensor"
@@ -76,7 +78,7 @@ def write_head(
     Raises:
         GaneditError: A view does not fit into memory, or there is no surface for a mesh.
     """
-    from ganedit.editing.views import depth_limits, render_views
+    from ganedit.editing.views import depth_limits
     from ganedit.io.depth import depth_scale
 
     figures: dict[str, Any] = {}
@@ -84,16 +86,14 @@ def write_head(
     if plan.mesh is not None:  # first, because it may fail
         path, figures["mesh"] = _write_mesh(folder, plan, volume, f"{prefix}{plan.mesh}")
         paths.append(path)
-    title = f"Rendering {prefix}views"
-    with console.progress(title, len(plan.stills)) as on_step:
-        views = list(render_views(volume, plan.stills, **plan.render, on_step=on_step))
-    limits = depth_limits(views, volume.generator)
     scale = depth_scale(_farthest(volume, plan.stills))
-    paths.append(_write_sheet(folder, plan, views, prefix, limits))
-    paths += _write_views(folder, plan, views, prefix, scale)
+    written, cells = _write_views(folder, plan, volume, prefix, scale)
+    limits = depth_limits([cell.depth for cell in cells], volume.generator)
+    paths.append(_write_sheet(folder, plan, cells, prefix, limits))
+    paths += written
     for suffix in plan.videos:
         paths.append(_write_video(folder, plan, volume, f"{prefix}views{suffix}", limits))
-    paths += _write_cameras(folder, plan, views[0], prefix, scale)
+    paths += _write_cameras(folder, plan, cells[0], prefix, scale)
     figures["depth"] = [round(limit, 4) for limit in limits]
     return paths, figures
 
@@ -107,59 +107,107 @@ def _farthest(volume: "Volume", cameras: "Tensor") -> float:
     return reach if end == "auto" else max(reach, float(end))
 
 
+@dataclass(frozen=True, eq=False)
+class _Cell:
+    """What is kept of a view for the sheet.
+
+    Attributes:
+        picture: uint8 [1, S, S, 3], at most as large as a cell of the sheet.
+        depth: World units, [1, 1, s, s], no larger either.
+        normals: uint8 [1, s, s, 3], if asked.
+        sides: Pixels along a side of the picture and of the depth before they were reduced.
+    """
+
+    picture: "Tensor"
+    depth: "Tensor"
+    normals: "Tensor | None"
+    sides: tuple[int, int]
+
+
 def _write_views(
-    folder: "OutputFolder", plan: Plan, views: "Sequence[Views]", prefix: str, scale: float
-) -> list[Path]:
-    """Write the files of each view."""
+    folder: "OutputFolder", plan: Plan, volume: "Volume", prefix: str, scale: float
+) -> tuple[list[Path], list[_Cell]]:
+    """Render the views, and write each one's files before the next; return what the sheet needs."""
+    from ganedit.editing.views import render_views
     from ganedit.io import write_image
     from ganedit.io.depth import write_depth_npy, write_depth_png
+
+    rows = 2 + plan.normals
+    side = max(_LEAST_CELL, math.isqrt(_SHEET_PIXELS // (len(plan.stills) * rows)))
+    paths, cells = [], []
+    with console.progress(f"Rendering {prefix}views", len(plan.stills)) as on_step:
+        views = render_views(volume, plan.stills, **plan.render, on_step=on_step)
+        for view, label, files in zip(views, plan.stills, plan.files(prefix), strict=True):
+            normals = _normals(plan, view, label)
+            writers: dict[str, Callable[[Path], None]] = {
+                "picture": partial(write_image, image=view.image),
+                "depth": partial(write_depth_png, depth=view.depth, scale=scale),
+                "depth_npy": partial(write_depth_npy, depth=view.depth),
+            }
+            if normals is not None:
+                writers["normals"] = partial(write_image, image=normals)
+            paths += [folder.write(name, writers[kind]) for kind, name in files.items()]
+            cells.append(_cell(view, normals, side))
+    return paths, cells
+
+
+def _cell(view: "Views", normals: "Tensor | None", side: int) -> _Cell:
+    """Return a view reduced to at most ``side`` pixels along each side."""
+    from torch.nn.functional import interpolate
+
+    from ganedit.io import to_uint8
+
+    picture, depth = view.image, view.depth
+    sides = picture.shape[3], depth.shape[3]
+    if sides[0] > side:
+        picture = interpolate(picture, (side, side), mode="bilinear", antialias=True)
+    if sides[1] > side:  # without mixing what is near with what is far or unknown
+        depth = interpolate(depth, (side, side), mode="nearest-exact")
+        if normals is not None:
+            normals = interpolate(normals, (side, side), mode="nearest-exact")
+    return _Cell(to_uint8(picture), depth, None if normals is None else to_uint8(normals), sides)
+
+
+def _normals(plan: Plan, view: "Views", label: "Tensor") -> "Tensor | None":
+    """Return a view's normals if they are asked for."""
     from ganedit.three_d.normals import depth_normals
 
-    paths = []
-    for view, label, files in zip(views, plan.stills, plan.files(prefix), strict=True):
-        writers = {
-            "picture": partial(write_image, image=view.image),
-            "depth": partial(write_depth_png, depth=view.depth, scale=scale),
-            "depth_npy": partial(write_depth_npy, depth=view.depth),
-            "normals": partial(write_image, image=depth_normals(view.depth, label[None])),
-        }
-        paths += [folder.write(name, writers[kind]) for kind, name in files.items()]
-    return paths
+    return depth_normals(view.depth, label[None]) if plan.normals else None
 
 
 def _panels(
-    plan: Plan, view: "Views", label: "Tensor", limits: tuple[float, float]
+    image: "Tensor", depth: "Tensor", normals: "Tensor | None", limits: tuple[float, float]
 ) -> "list[Tensor]":
-    """Return a view's picture, its depth in grey, and its normals if asked; all of one size."""
+    """Return a view's picture, its depth in grey, and its normals if any; all of one size."""
     from torch.nn.functional import interpolate
 
     from ganedit.io.depth import depth_picture
-    from ganedit.three_d.normals import depth_normals
 
-    maps = [depth_picture(view.depth, *limits)]
-    maps += [depth_normals(view.depth, label[None])] if plan.normals else []
-    side = tuple(view.image.shape[2:])
-    return [view.image.clamp(-1, 1), *(interpolate(x, side, mode="nearest") for x in maps)]
+    maps = [depth_picture(depth, *limits)] + ([] if normals is None else [normals])
+    side = tuple(image.shape[2:])
+    return [image.clamp(-1, 1), *(interpolate(x, side, mode="nearest") for x in maps)]
 
 
 def _write_sheet(
     folder: "OutputFolder",
     plan: Plan,
-    views: "Sequence[Views]",
+    cells: Sequence[_Cell],
     prefix: str,
     limits: tuple[float, float],
 ) -> Path:
     """Write the views side by side, each above its depth."""
     import torch
 
-    from ganedit.io import labelled_grid, write_image
+    from ganedit.io import from_uint8, labelled_grid, write_image
 
-    cells = [
-        torch.cat(_panels(plan, view, label, limits), dim=2)
-        for view, label in zip(views, plan.stills, strict=True)
-    ]
+    columns = []
+    for cell in cells:
+        normals = None if cell.normals is None else from_uint8(cell.normals)
+        columns.append(
+            torch.cat(_panels(from_uint8(cell.picture), cell.depth, normals, limits), dim=2)
+        )
     captions = _captions(tell_angles(plan.stills))
-    sheet = labelled_grid(torch.cat(cells), captions, columns=min(SHEET_COLUMNS, len(cells)))
+    sheet = labelled_grid(torch.cat(columns), captions, columns=min(SHEET_COLUMNS, len(cells)))
     return folder.write(f"{prefix}views.png", partial(write_image, image=sheet))
 
 
@@ -178,7 +226,8 @@ def _write_video(
         def frames() -> "Iterator[Tensor]":
             views = render_views(volume, plan.path, **plan.render, on_step=on_step)
             for view, label in zip(views, plan.path, strict=True):
-                frame = torch.cat(_panels(plan, view, label, limits), dim=3)
+                normals = _normals(plan, view, label)
+                frame = torch.cat(_panels(view.image, view.depth, normals, limits), dim=3)
                 factor = math.ceil(_MIN_SIDE / frame.shape[2])
                 yield frame.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
 
@@ -205,17 +254,16 @@ def _captions(angles: Sequence[dict[str, float]]) -> list[str]:
 
 
 def _write_cameras(
-    folder: "OutputFolder", plan: Plan, view: "Views", prefix: str, scale: float
+    folder: "OutputFolder", plan: Plan, cell: _Cell, prefix: str, scale: float
 ) -> list[Path]:
     """Write the cameras of the views, for ganedit and for NeRF tools."""
     from ganedit.io.camera_files import save_cameras, save_transforms
     from ganedit.io.depth import DEPTH_UNIT
 
-    side = view.image.shape[3]
+    side, rays = cell.sides
     facts: dict[str, Any] = {"picture": {"width": side, "height": side}}
     if plan.depth:
-        sides = {"width": view.depth.shape[3], "height": view.depth.shape[2]}
-        facts["depth"] = {**sides, "unit": DEPTH_UNIT, "png_scale": scale}
+        facts["depth"] = {"width": rays, "height": rays, "unit": DEPTH_UNIT, "png_scale": scale}
     if plan.normals:
         facts["normals"] = NORMALS_UNIT
     files = plan.files(prefix)

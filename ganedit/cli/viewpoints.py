@@ -1,7 +1,8 @@
 """``--yaw`` and ``--pitch``: from where a tri-plane network's pictures are seen."""
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,10 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganedit.checkpoints import Network
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None else finite(value)
+    from ganedit.generators import TriPlaneGenerator
 
 
 YawOption = Annotated[
@@ -25,7 +23,7 @@ YawOption = Annotated[
         metavar="DEG",
         min=-180,
         max=180,
-        callback=_finite,
+        callback=finite,
         help="For a tri-plane network: from where it is seen, in degrees from the front; positive"
         " is from the picture's right.",
     ),
@@ -37,7 +35,7 @@ PitchOption = Annotated[
         metavar="DEG",
         min=-90,
         max=90,
-        callback=_finite,
+        callback=finite,
         help="From how far below, in degrees; negative is from above.",
     ),
 ]
@@ -48,7 +46,7 @@ OrbitOption = Annotated[
         metavar="DEG",
         min=0,
         max=180,
-        callback=_finite,
+        callback=finite,
         help="For a tri-plane network: move the camera on the way, so many degrees to one side of"
         " --yaw, to the other, and back.",
     ),
@@ -62,17 +60,15 @@ def is_solid(model: "Network") -> bool:
     return isinstance(model.generator, TriPlaneGenerator)
 
 
-def check_solid(model: "Network", *, option: str) -> None:
-    """Check that an option which moves the camera has something to move around.
+def check_solid(model: "Network", *, option: str) -> "TriPlaneGenerator":
+    """Return the generator, if an option which moves the camera has something to move around.
 
     Raises:
         GaneditError: The network draws flat pictures.
     """
-    if not is_solid(model):
-        raise GaneditError(
-            f"{model.source}: draws flat pictures, which no camera goes around; {option} is for"
-            " tri-plane networks, such as clay-3d"
-        )
+    from ganedit.generators import volume_of
+
+    return volume_of(model.generator, name=model.source, what=f"{option} is")
 
 
 def check_flat(model: "Network", *, why: str) -> None:
@@ -95,13 +91,10 @@ def viewpoint(model: "Network", yaw: float | None, pitch: float | None) -> "Tens
     Raises:
         GaneditError: The network draws flat pictures.
     """
-    from ganedit.three_d.orbits import poses
-
     if yaw is None and pitch is None:
         return None
-    check_solid(model, option="--yaw" if yaw is not None else "--pitch")
-    angles = ([math.radians(angle or 0)] for angle in (yaw, pitch))
-    return poses(*angles, **usual_sphere(model))
+    generator = check_solid(model, option="--yaw" if yaw is not None else "--pitch")
+    return generator.cameras_at([math.radians(yaw or 0)], [math.radians(pitch or 0)])
 
 
 def orbit_cameras(
@@ -121,13 +114,26 @@ def orbit_cameras(
     """
     from ganedit.three_d.orbits import circle
 
-    check_solid(model, option="--orbit")
+    generator = check_solid(model, option="--orbit")
     middle, height, width = (math.radians(angle or 0) for angle in (yaw, pitch, width))
     limits = (middle - width, middle + width)
-    return circle(frames, limits, (height, height), **usual_sphere(model))
+    return circle(frames, limits, (height, height), **generator.sphere)
 
 
-def usual_sphere(model: "Network") -> dict[str, Any]:
-    """Return where a tri-plane network's cameras are, as `ganedit.three_d.orbits` takes it."""
-    config = model.generator.config
-    return {name: config[f"camera_{name}"] for name in ("radius", "pivot", "focal")}
+def read_cameras(path: Path, generator: "TriPlaneGenerator") -> "Tensor":
+    """Return the cameras in a file, [N, 25].
+
+    Raises:
+        GaneditError: There are none, they are of another convention, or too far away to see the
+            generator's box.
+    """
+    from ganedit.io.camera_files import load_cameras
+    from ganedit.three_d.conventions import check_convention
+
+    found = load_cameras(path)
+    try:
+        check_convention(found.labels, kind=found.kind)
+        generator.check_reach(found.labels)
+    except ValueError as error:
+        raise GaneditError(f"{path}: {error}") from error
+    return found.labels

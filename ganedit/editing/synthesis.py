@@ -14,7 +14,7 @@ from ganedit.editing.rows import row_name
 from ganedit.errors import GaneditError
 from ganedit.generators.base import Generator, Noise, seeded_noise
 from ganedit.generators.stylegan3 import StyleGAN3Generator
-from ganedit.generators.triplane import TriPlaneGenerator
+from ganedit.generators.triplane import volume_of
 from ganedit.io.latents import Latent, check_latent
 from ganedit.progress import OnStep
 from ganedit.runtime import seeded_normal
@@ -168,11 +168,7 @@ def check_cameras(network: Network, cameras: Tensor, *, count: int) -> None:
         GaneditError: The network draws flat pictures.
         ValueError: These are no such cameras.
     """
-    if not isinstance(network.generator, TriPlaneGenerator):
-        raise GaneditError(
-            f"{network.source}: draws flat pictures, which no camera goes around; cameras are for"
-            " tri-plane networks, such as clay-3d"
-        )
+    volume_of(network.generator, name=network.source)
     if cameras.ndim != 2 or len(cameras) not in (1, count):
         raise ValueError(f"cameras: expected [{count} or 1, 25], got {list(cameras.shape)}")
     check_camera(cameras)

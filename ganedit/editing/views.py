@@ -44,8 +44,8 @@ def triplane(network: Network) -> TriPlaneGenerator:
     if not isinstance(network.generator, TriPlaneGenerator):
         raise GaneditError(
             f"{network.source}: a 2-D generator, which has no other sides; render-views takes"
-            " tri-plane ones (clay-3d, EG3D's), and ganedit train --family triplane --data clay"
-            f" --resume {shlex.quote(network.source)} makes one of it"
+            " tri-plane ones (clay-3d, EG3D's), and ganedit train --family triplane --data"
+            f" DATA.zip --out runs/volume --resume {shlex.quote(network.source)} makes one of it"
         )
     return network.generator
 
@@ -144,28 +144,6 @@ def depth_limits(depths: Sequence[Tensor], generator: TriPlaneGenerator) -> tupl
         return distance - reach, distance + reach
     low, high = known[:: max(1, len(known) // 2**20)].quantile(known.new_tensor([0.01, 0.99]))
     return float(low), float(high)
-
-
-def check_reach(generator: TriPlaneGenerator, cameras: Tensor) -> None:
-    """Check that the generator's box is where the rays of cameras are sampled.
-
-    Args:
-        generator: Which renders.
-        cameras: Labels, [F, 25].
-
-    Raises:
-        ValueError: A camera is too far away, or too near.
-    """
-    start, end, half = generator.rays.start, generator.rays.end, generator.box_size / 2
-    if start == "auto" or end == "auto":
-        return
-    for distance in cameras[:, [3, 7, 11]].norm(dim=1).tolist():
-        if not float(start) - half < distance < float(end) + half:
-            raise ValueError(
-                f"a camera is {distance:.3g} from the world's origin, but this generator looks from"
-                f" {start:g} to {end:g} along its rays; scale the positions to about"
-                f" {generator.config['camera_radius']:g}"
-            )
 
 
 @torch.no_grad()

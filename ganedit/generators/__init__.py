@@ -7,7 +7,7 @@ from ganedit.generators.stylegan2 import (
     StyleGAN2Generator,
 )
 from ganedit.generators.stylegan3 import StyleGAN3Generator, image_transform
-from ganedit.generators.triplane import TriPlaneGenerator, Views
+from ganedit.generators.triplane import TriPlaneGenerator, Views, volume_of
 
 __all__ = [
     "Architecture",
@@ -20,4 +20,5 @@ __all__ = [
     "Views",
     "image_transform",
     "seeded_noise",
+    "volume_of",
 ]

@@ -183,7 +183,7 @@ class Superresolution(nn.Module):
             noise: ``none``, ``const`` or ``random``.
         """
         wanted, side = self.resolution, raw.shape[-1]
-        if side != wanted and (self.shrinks or side < wanted):
+        if side != wanted:
             raw, features = (
                 F.interpolate(x, (wanted, wanted), mode="bilinear", antialias=self.antialias)
                 for x in (raw, features)
@@ -268,7 +268,7 @@ class TriPlaneGenerator(nn.Module):
             white_back: Whether what no sample stopped is white; else black.
             sr_channels: Channels of the two blocks that enlarge; none leaves them out.
             sr_resolution: Side of what these blocks take: a half or a quarter of the pictures'.
-            sr_shrinks: Whether more rays than that are resized to it; else they pass as they are.
+            sr_shrinks: Whether more rays than that are resized to it; else they are refused.
             sr_antialias: Whether resizing to it filters.
             sr_noise: Noise of these blocks.
             sr_conv_clamp: Limit on the magnitude of their layers; None means no limit.
@@ -521,14 +521,19 @@ class TriPlaneGenerator(nn.Module):
                 to rounding; with gradients, each portion is rendered twice.
 
         Raises:
-            GaneditError: Not even one ray fits into ``max_memory``.
+            GaneditError: Not even one ray fits into ``max_memory``, or super-resolution does not
+                take so many rays.
             ValueError: The shapes do not fit.
         """
         count = len(camera)
+        camera = self._cameras(camera, count)
         if len(planes) not in (1, count):
             raise ValueError(f"planes: expected {count} or 1 of them, got {len(planes)}")
-        resolution = self.neural_resolution if resolution is None else resolution
-        rays = self.rays if samples is None else self.rays.with_samples(*samples)
+        if ws.ndim != 3 or len(ws) not in (1, count) or ws.shape[2] != self.w_dim:
+            raise ValueError(
+                f"ws: expected [{count} or 1, {self.num_ws}, {self.w_dim}], got {list(ws.shape)}"
+            )
+        resolution, rays = self._resolve(resolution, samples)
         at_once = self._rays_at_once(
             count * resolution**2, rays, max_memory, planes, learns=self._learns(planes, camera)
         )
@@ -561,6 +566,30 @@ class TriPlaneGenerator(nn.Module):
             x[:, None].unflatten(2, (resolution, resolution)) for x in (depth, opacity, spread)
         )
         return Views(image, raw, depth, opacity, spread)
+
+    def check_rays(
+        self, resolution: int | None, samples: tuple[int, int] | None, max_memory: int | None
+    ) -> None:
+        """Check that one picture can be rendered with these settings; for before the work.
+
+        Raises:
+            GaneditError: See `render`.
+        """
+        resolution, rays = self._resolve(resolution, samples)
+        self._rays_at_once(resolution**2, rays, max_memory, self.w_avg[None], learns=False)
+
+    def _resolve(
+        self, resolution: int | None, samples: tuple[int, int] | None
+    ) -> tuple[int, RayOptions]:
+        """Return the rays along each side, and how they are sampled."""
+        resolution = self.neural_resolution if resolution is None else resolution
+        enlarger = self.superresolution
+        if enlarger is not None and not enlarger.shrinks and resolution > enlarger.resolution:
+            raise GaneditError(
+                f"{resolution} rays along each side are too many for this network, whose"
+                f" super-resolution takes {enlarger.resolution} at most; choose a lower resolution"
+            )
+        return resolution, self.rays if samples is None else self.rays.with_samples(*samples)
 
     def _rays_at_once(
         self,

@@ -9,8 +9,8 @@ from ganedit.data.clayheads.factors import FACTOR_INDEX
 from ganedit.errors import GaneditError
 from ganedit.features.clay import ClayFeatures
 from ganedit.generators.base import Generator, Noise
-from ganedit.generators.triplane import TriPlaneGenerator
-from ganedit.three_d.cameras import camera_angles, camera_label, check_camera, look_at_pose
+from ganedit.generators.triplane import TriPlaneGenerator, volume_of
+from ganedit.three_d.cameras import camera_angles, check_camera, look_at_pose
 
 
 @torch.no_grad()
@@ -26,9 +26,7 @@ def estimate_cameras(
     """
     factors = features.predict(photos).factors
     yaw, pitch = (factors[:, FACTOR_INDEX[name]] for name in ("yaw", "pitch"))
-    config = generator.config
-    pose = look_at_pose(yaw, pitch, radius=config["camera_radius"], pivot=config["camera_pivot"])
-    return camera_label(pose, focal=config["camera_focal"])
+    return generator.cameras_at(yaw, pitch)
 
 
 def move_cameras(cameras: Tensor, moves: Tensor, generator: TriPlaneGenerator) -> Tensor:
@@ -42,7 +40,7 @@ def move_cameras(cameras: Tensor, moves: Tensor, generator: TriPlaneGenerator) -
     Returns:
         [N, 25]; differentiable in ``moves``.
     """
-    pivot = generator.config["camera_pivot"]
+    pivot = generator.sphere["pivot"]
     pose = cameras[:, :16].reshape(-1, 4, 4)
     radius = pose[:, :3, 3].norm(dim=1)
     yaw, pitch = camera_angles(cameras)
@@ -71,17 +69,13 @@ class Poses:
         """
         self.generator = generator
         self.cameras: Tensor | None = None
-        if isinstance(generator, TriPlaneGenerator):
-            given = generator.default_camera[None] if cameras is None else cameras
+        if cameras is not None or isinstance(generator, TriPlaneGenerator):
+            usual = volume_of(generator).default_camera
+            given = usual[None] if cameras is None else cameras
             if given.ndim != 2 or len(given) not in (1, photos):
                 raise ValueError(f"cameras: expected [{photos} or 1, 25], got {list(given.shape)}")
             check_camera(given)
-            self.cameras = given.to(generator.default_camera).expand(photos, -1)
-        elif cameras is not None:
-            raise GaneditError(
-                "this generator draws flat pictures, which no camera goes around; cameras are for"
-                " tri-plane networks, such as clay-3d"
-            )
+            self.cameras = given.to(usual).expand(photos, -1)
 
     def draw(self, ws: Tensor, *, noise: Noise, moves: Tensor | None = None) -> Tensor:
         """Return pictures, [N, 3, R, R].

@@ -190,19 +190,17 @@ def _check(
         noise_shapes=generator.noise_shapes,
     )
     side = generator.img_resolution
-    views = len(targets) if len(latent) == 1 and _is_solid(generator) else len(latent)
+    any_views = len(latent) == 1 and isinstance(generator, TriPlaneGenerator)
+    views = len(targets) if any_views else len(latent)
     if tuple(targets.shape) != (views, 3, side, side) or not views:
+        wanted = "views" if any_views else len(latent)
         raise ValueError(
-            f"targets: expected [{len(latent)}, 3, {side}, {side}], got {list(targets.shape)}"
+            f"targets: expected [{wanted}, 3, {side}, {side}], got {list(targets.shape)}"
         )
     counts = {"steps": steps, "locality_samples": samples, "rank": 1 if rank is None else rank}
     for name, count in counts.items():
         if count < 1:
             raise ValueError(f"{name}: expected 1 or more, got {count}")
-
-
-def _is_solid(generator: Generator) -> bool:
-    return isinstance(generator, TriPlaneGenerator)
 
 
 @dataclass(frozen=True, eq=False)

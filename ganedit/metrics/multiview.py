@@ -12,7 +12,6 @@ from ganedit.data.clayheads.factors import FACTOR_INDEX, FACTORS
 from ganedit.features.clay import ClayFeatures
 from ganedit.generators import TriPlaneGenerator
 from ganedit.losses.identity import IDENTITY
-from ganedit.three_d import camera_label, look_at_pose
 
 Draw = Callable[[float], Tensor]
 """A yaw in radians to pictures of the same heads from there, [N, 3, R, R] in [-1, 1]."""
@@ -74,11 +73,9 @@ def volume_views(generator: TriPlaneGenerator, ws: Tensor) -> Draw:
         ws: Latents, [N, num_ws, w_dim].
     """
     planes = generator.planes(ws)
-    radius, pivot, focal = (generator.config[f"camera_{x}"] for x in ("radius", "pivot", "focal"))
 
     def draw(yaw: float) -> Tensor:
-        pose = look_at_pose(torch.tensor([yaw]), torch.zeros(1), radius=radius, pivot=pivot)
-        camera = camera_label(pose, focal=focal).expand(len(ws), -1).to(ws.device)
+        camera = generator.cameras_at([yaw], [0.0]).expand(len(ws), -1)
         return generator.render(planes, ws, camera).image.clamp(-1, 1)
 
     return draw

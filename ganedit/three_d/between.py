@@ -6,6 +6,8 @@ from torch import Tensor
 
 from ganedit.ops import lerp, slerp
 
+_LEAST_AHEAD = 0.5  # of a camera's distance: how far before it is what it looks at, at least
+
 
 def between_cameras(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
     """Return cameras on the way from one to another, labels [N, 25].
@@ -31,6 +33,10 @@ def between_cameras(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
 
 
 def _aim(pose: Tensor) -> Tensor:
-    """Return the point on a camera's axis that is beside the origin, [N, 3]."""
+    """Return the point on a camera's axis that is beside the origin, [N, 3].
+
+    Of a camera that looks past the origin, that would be behind it; it is a point before it.
+    """
     place, forward = pose[:, :3, 3], pose[:, :3, 2]
-    return place - (place * forward).sum(dim=1, keepdim=True) * forward
+    ahead = -(place * forward).sum(dim=1, keepdim=True)
+    return place + ahead.maximum(_LEAST_AHEAD * place.norm(dim=1, keepdim=True)) * forward

@@ -60,12 +60,12 @@ def sample_cameras(
     *,
     yaw_spread: float,
     pitch_spread: float,
+    radius: float,
+    pivot: Sequence[float],
+    focal: float,
     distribution: Literal["gaussian", "uniform"] = "gaussian",
     yaw: float = 0.0,
     pitch: float = 0.0,
-    radius: float = 2.7,
-    pivot: Sequence[float] = (0, 0, 0.2),
-    focal: float = FFHQ_FOCAL,
     stream: torch.Generator | None = None,
 ) -> Tensor:
     """Draw cameras on a sphere that look at ``pivot``, as EG3D's samplers do.
@@ -75,12 +75,12 @@ def sample_cameras(
         yaw_spread: Standard deviation (``gaussian``) or largest distance (``uniform``) of the
             horizontal angle from its mean, in radians.
         pitch_spread: The same of the vertical angle; beyond a pole, a camera stays at the pole.
-        distribution: Of both angles, drawn independently.
-        yaw: Mean horizontal angle, see `look_at_pose`.
-        pitch: Mean vertical angle.
         radius: Distance from the world's origin.
         pivot: The point looked at.
         focal: Focal length over image width.
+        distribution: Of both angles, drawn independently.
+        yaw: Mean horizontal angle, see `look_at_pose`.
+        pitch: Mean vertical angle.
         stream: Of random numbers on the CPU; None is torch's own.
 
     Returns:

@@ -1,6 +1,7 @@
 """Paths of cameras around a head: angles in radians in, labels [F, 25] out.
 
-Every camera looks at the pivot from a sphere around the world's origin, see `look_at_pose`. The
+Every camera looks at the pivot from a sphere around the world's origin, see `look_at_pose`; where
+those of a generator are, its ``sphere`` says. The
 circle is that of EG3D's videos (Chan et al. 2022, gen_videos.py).
 """
 
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ganedit.three_d.cameras import FFHQ_FOCAL, camera_label, look_at_pose
+from ganedit.three_d.cameras import camera_label, look_at_pose
 
 Range = tuple[float, float]
 
@@ -19,9 +20,9 @@ def poses(
     yaw: Sequence[float] | Tensor,
     pitch: Sequence[float] | Tensor,
     *,
-    radius: float = 2.7,
-    pivot: Sequence[float] = (0, 0, 0.2),
-    focal: float = FFHQ_FOCAL,
+    radius: float,
+    pivot: Sequence[float],
+    focal: float,
 ) -> Tensor:
     """Return the labels [F, 25] of cameras at these angles.
 
@@ -49,9 +50,9 @@ def circle(
     yaw_range: Range,
     pitch_range: Range,
     *,
-    radius: float = 2.7,
-    pivot: Sequence[float] = (0, 0, 0.2),
-    focal: float = FFHQ_FOCAL,
+    radius: float,
+    pivot: Sequence[float],
+    focal: float,
 ) -> Tensor:
     """Return a closed path through all sides of the ranges, labels [F, 25].
 
@@ -81,9 +82,9 @@ def sweep(
     pitch_range: Range,
     *,
     back: bool = False,
-    radius: float = 2.7,
-    pivot: Sequence[float] = (0, 0, 0.2),
-    focal: float = FFHQ_FOCAL,
+    radius: float,
+    pivot: Sequence[float],
+    focal: float,
 ) -> Tensor:
     """Return a path from the least yaw to the greatest at the middle pitch, labels [F, 25].
 

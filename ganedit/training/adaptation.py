@@ -312,9 +312,12 @@ def _views(generator: Generator, count: int, stream: torch.Generator) -> dict[st
     """Return from where pictures of a tri-plane generator are seen; nothing for flat ones."""
     if not isinstance(generator, TriPlaneGenerator):
         return {}
-    usual = {name: generator.config[f"camera_{name}"] for name in ("radius", "pivot", "focal")}
     cameras = sample_cameras(
-        count, yaw_spread=_YAW_SPREAD, pitch_spread=_PITCH_SPREAD, stream=stream, **usual
+        count,
+        yaw_spread=_YAW_SPREAD,
+        pitch_spread=_PITCH_SPREAD,
+        stream=stream,
+        **generator.sphere,
     )
     return {"camera": cameras.to(generator.w_avg.device)}
 

@@ -53,7 +53,8 @@ class TrainingConfig:
         style_mixing: Probability that two latents share one picture, 0..1.
         ema_kimg: Half-life of the averaged generator in kimg; auto is batch * 10 / 32.
         ema_rampup: The half-life is at most this fraction of the images seen; 0 is no ramp.
-        augment: ``ada`` adapts the probability, ``fixed`` keeps augment_p, ``off`` never augments.
+        augment: ``ada`` adapts the probability, ``fixed`` keeps augment_p, ``off`` never augments;
+            auto is ``ada``, and ``off`` for volumes.
         augment_p: Probability of each augmentation, 0..1: fixed, or where ada starts.
         ada_target: Mean sign of D(real) that ada steers to, 0..1.
         ada_interval: Steps from one adjustment to the next.
@@ -141,7 +142,7 @@ class TrainingConfig:
     style_mixing: float = 0.9
     ema_kimg: float | None = None
     ema_rampup: float = 0.05
-    augment: Literal["ada", "fixed", "off"] = "ada"
+    augment: Literal["ada", "fixed", "off"] | None = None
     augment_p: float = 0.0
     ada_target: float = 0.6
     ada_interval: int = 4
@@ -195,6 +196,7 @@ class TrainingConfig:
         return dataclasses.replace(
             self,
             mbstd_group=_or(self.mbstd_group, _largest_group(self.batch)),
+            augment=_or(self.augment, "off" if volume else "ada"),
             learning_rate=_or(self.learning_rate, 0.002 if resolution >= 1024 else 0.0025),
             r1_gamma=_or(self.r1_gamma, 0.0002 * resolution**2 / self.batch),
             ema_kimg=_or(self.ema_kimg, self.batch * 10 / 32),
@@ -220,7 +222,7 @@ class TrainingConfig:
             raise GaneditError(
                 f"--mbstd-group must divide --batch {self.batch}, got {self.mbstd_group}"
             )
-        if self.augment not in ("ada", "fixed", "off"):
+        if self.augment not in (None, "ada", "fixed", "off"):
             raise GaneditError(f"--augment must be ada, fixed or off, got {self.augment}")
         if self.dtype not in ("auto", "float32", "bfloat16"):
             raise GaneditError(f"--dtype must be auto, float32 or bfloat16, got {self.dtype}")
@@ -240,10 +242,10 @@ class TrainingConfig:
             if changed:
                 raise GaneditError(f"{flag(changed[0])} is for --family triplane; add that")
             return
-        if self.augment != "off":
+        if self.augment not in (None, "off"):
             raise GaneditError(
-                "--augment moves pictures away from what their cameras say; add --augment off for"
-                " --family triplane"
+                f"--augment {self.augment} moves pictures away from what their cameras say; leave"
+                " it out for --family triplane"
             )
         keeping = [name for name in self.keeping if name not in ("--freeze-d", "--train-d-blocks")]
         if keeping:

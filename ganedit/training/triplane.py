@@ -338,9 +338,7 @@ def density_penalty(config: TrainingConfig, generator: TriPlaneGenerator, ws: Te
     points = torch.rand(len(ws), _DENSITY_POINTS, 3, device=ws.device) - 0.5
     points = points * generator.box_size
     near = points + torch.randn_like(points) * config.density_distance
-    with torch.autocast(
-        ws.device.type, enabled=False
-    ):  # rounded numbers differ by nothing
+    with torch.autocast(ws.device.type, enabled=False):  # rounded numbers differ by nothing
         densities = generator.density(planes, torch.cat([points, near], dim=1))
     there, beside = densities.chunk(2, dim=1)
     return (there - beside).abs().mean()

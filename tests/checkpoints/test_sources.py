@@ -102,7 +102,8 @@ def test_names_and_files_are_found(tmp_path):
 
 def test_what_is_no_file_is_one_line(tmp_path):
     assert "is a folder; a network is a file" in refusal(tmp_path)
-    assert "no embedded model of that name (embedded: clay, clay-emoji, clay-3d)" in refusal("absent.pkl")
+    names = "(embedded: clay, clay-emoji, clay-3d)"
+    assert f"no embedded model of that name {names}" in refusal("absent.pkl")
     assert refusal("Clay").endswith("did you mean clay?")
     assert "cannot be a file" in refusal("x" * 5000)
     assert "unknown kind of address" in refusal("ftp://example.org/net.pkl")

@@ -10,7 +10,7 @@ from ganedit.io import load_latent, read_image, write_image
 from ganedit.io.camera_files import save_cameras
 from ganedit.three_d.cameras import camera_angles
 from ganedit.three_d.orbits import poses
-from tests.conftest import make_triplane
+from tests.conftest import SPHERE, make_triplane
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def options(triplane_path):
 def views(tmp_path):
     """Two views of one volume, and the file of their cameras."""
     generator = make_triplane()
-    cameras = poses([0.5, -0.3], [0.0, 0.1], radius=2.7, pivot=(0, 0, 0.2))
+    cameras = poses([0.5, -0.3], [0.0, 0.1], **SPHERE)
     ws = generator.map(torch.ones(1, 16))
     paths = []
     for name, camera in zip(("right", "left"), cameras.split(1), strict=True):
@@ -65,7 +65,7 @@ def test_without_a_camera_the_front_is_taken_and_said_so(run, options, views):
     result = run("project", views[0], *options)
     assert "photos are taken for views of the front" in result.stderr
     assert degrees(load_latent("out/right.pt")) == [0.0, 0.0]
-    result = run("project", views[0], *options, "--optimize-camera")
+    result = run("project", views[0], *options, "--optimize-camera", "--steps", 20)
     assert "views of the front" not in result.stderr
     moved = record()["results"][0]
     assert moved["yaw_moved"] == pytest.approx(moved["yaw"], abs=0.02)
@@ -115,6 +115,13 @@ def test_the_camera_of_a_clay_head_is_read_off_it(run, triplane_path, options, t
         (("--camera", "cameras.json", "--pitch", "3"), "leave out --pitch", 2),
         (("--one-head", "--face", "all", "--align", "clay"), "leave out --face all", 2),
         (("--one-head", "--tune", "--shared"), "leave out --shared", 2),
+        (("--one-head", "--batch", "2"), "leave out --batch", 2),
+        (
+            ("--face", "all", "--align", "clay", "--camera", "three.json"),
+            "which face each is of",
+            1,
+        ),
+        (("--camera", "far.json"), "a camera is 8 from the world's origin", 1),
         (("--camera", "gone.json"), "gone.json", 1),
         (("--camera", "three.json"), "has 3 cameras for 1 photos", 1),
         (("--camera", "away.json"), "look away from the head", 1),
@@ -125,7 +132,9 @@ def test_bad_cameras_are_told_in_a_line(fails, options, views, arguments, messag
     away[11] = 2.7  # at the front, looking on
     label = [*away, 4.2647, 0, 0.5, 0, 4.2647, 0.5, 0, 0, 1]
     save_cameras("away.json", torch.tensor([label]), views=[{}], facts={})
-    three = poses([0.0] * 3, [0.0] * 3, radius=2.7, pivot=(0, 0, 0.2))
+    three = poses([0.0] * 3, [0.0] * 3, **SPHERE)
+    far = poses([0.0], [0.0], **SPHERE | {"radius": 8})
+    save_cameras("far.json", far, views=[{}], facts={})
     save_cameras("three.json", three, views=[{}] * 3, facts={})
     assert message in fails("project", views[0], *options, *arguments, code=code)
 

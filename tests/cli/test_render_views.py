@@ -1,4 +1,6 @@
 import json
+import re
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,11 +8,15 @@ import av
 import numpy as np
 import pytest
 import torch
+import trimesh
 from PIL import Image
 
 from ganedit.checkpoints import load_network
+from ganedit.cli import view_results
 from ganedit.cli.render_views import parse_range, parse_size
-from ganedit.editing import sample
+from ganedit.data.clayheads.factors import FACTOR_INDEX
+from ganedit.editing import sample, views
+from ganedit.features import load_clay_features
 from ganedit.io import read_image, save_latent
 from ganedit.io.camera_files import load_cameras
 from ganedit.three_d import camera_angles
@@ -183,6 +189,7 @@ def test_sizes_are_of_1024():
         ("--mesh", "head.stl", "mesh"),
         ("--mesh", "folder/head.glb", "mesh"),
         ("--mesh-level", "nan", "finite"),
+        ("--seeds", "", "try 0-7,42"),
     ],
 )
 def test_senseless_options_are_usage_errors(refused, option, value, told):
@@ -195,6 +202,7 @@ def test_senseless_options_are_usage_errors(refused, option, value, told):
         ["--no-video", "--frames", "9"],
         ["--no-video", "--path", "sweep"],
         ["--mesh-level", "3"],
+        ["--mesh-behind", "0"],
         ["--cameras", "c.json", "--yaw-range", "3"],
         ["7", "--seeds", "3"],
     ],
@@ -207,7 +215,7 @@ def test_a_flat_generator_is_told_how_to_become_one(fails, network_path, latent_
     for source in (["--network", network_path], [latent_paths[0]]):
         line = fails("render-views", *source)
         assert "2-D generator" in line
-        assert "ganedit train --family triplane --resume" in line
+        assert "ganedit train --family triplane --data DATA.zip --out runs/volume --resume" in line
 
 
 def test_a_latent_of_another_generator_is_one_line(refused, latent_paths):
@@ -242,7 +250,60 @@ def test_a_volume_without_a_surface_is_one_line(refused):
     assert "no surface" in line
 
 
-def test_what_cannot_fit_into_memory_is_one_line(refused):
-    line = refused("--max-memory", "1KB", code=1)
-    assert "allow at least" in line
-    assert "max-memory" in refused("--max-memory", "1MB", "--mesh", "head.glb")
+def test_what_cannot_fit_into_memory_is_refused_with_what_can(refused, render):
+    line = refused("--max-memory", "1KB", "--mesh", "head.glb", "--mesh-level", "0")
+    assert "allow 64MB" in line
+    line = refused("--max-memory", "1KB")
+    assert "--max-memory, --resolution: " in line
+    assert not Path("out").exists()
+    least = re.search(r"allow at least (\S+)", line)[1]
+    render("--max-memory", least, "--no-video")
+
+
+def test_a_view_is_written_and_let_go_before_the_one_after_the_next(render, monkeypatch):
+    original, seen = views.render_views, []
+
+    def watch(*arguments, **settings):
+        for view in original(*arguments, **settings):
+            assert sum(one() is not None for one in seen) <= 1
+            seen.append(weakref.ref(view))
+            yield view
+
+    monkeypatch.setattr(views, "render_views", watch)
+    render("--views", "5", "--normals", "--no-video")
+    assert len(seen) == 5
+
+
+def test_a_sheet_of_many_pixels_is_reduced(render, monkeypatch):
+    settings = ["--normals", "--depth", "--no-video", "--resolution", "12"]
+    monkeypatch.setattr(view_results, "_LEAST_CELL", 4)
+    monkeypatch.setattr(view_results, "_SHEET_PIXELS", 3 * 3 * 8 * 8)
+    render(*settings, "--out", "small")
+    sheet = read_image("small/views.png")[:, :, -3 * 128 :]  # cells of 8 pixels, enlarged
+    assert torch.equal(sheet[..., ::16], sheet[..., 15::16])
+    content = json.loads(Path("small/cameras.json").read_text())
+    assert (content["picture"]["width"], content["depth"]["width"]) == (16, 12)
+    assert read_image("small/views/000.png").shape[3] == 16
+    assert np.load("small/views/000-depth.npy").shape == (12, 12)
+
+
+def test_the_command_as_typed(run):
+    result = run("render-views", "--yaw-range", "30", "--frames", "2")  # of 60
+    assert result.exit_code == 0, result.output
+    assert degrees("out/cameras.json")[0] == [-30, -20, -10, 0, 10, 20, 30]
+    assert video_shape("out/views.mp4") == ("h264", "yuv420p", (512, 256), 2)
+    left, front, right = (read_image(f"out/views/00{index}.png") for index in (0, 3, 6))
+    assert front.shape == (1, 3, 64, 64)
+    factors = load_clay_features().predict(torch.cat([left, front, right])).factors
+    yaws = factors[:, FACTOR_INDEX["yaw"]].rad2deg()
+    assert yaws[0] < -10 < yaws[1] < 10 < yaws[2]
+
+
+def test_a_mesh_is_cut_behind_a_plane(render):
+    mesh = ["--mesh", "head.ply", "--mesh-level", "0", "--mesh-resolution", "16", "--no-video"]
+    for out, more in (("whole", []), ("front", ["--mesh-behind", "0"])):
+        render(*mesh, *more, "--out", out)
+    least = [
+        float(trimesh.load(f"{out}/head.ply").vertices[:, 2].min()) for out in ("whole", "front")
+    ]
+    assert least[0] < -0.1 < least[1] < 0.1

@@ -9,7 +9,6 @@ import torch
 
 from ganedit.checkpoints import Network, load_network, save_network
 from ganedit.cli.masks import read_mask
-from ganedit.cli.viewpoints import usual_sphere
 from ganedit.editing import interpolate, mix, sample, stack, synthesize
 from ganedit.editing.clip_edit import PromptScale, optimize_edit
 from ganedit.errors import GaneditError
@@ -18,7 +17,7 @@ from ganedit.inversion.composition import part_psnr, part_weights
 from ganedit.io import image_grid, load_latent, read_image, save_latent, write_image
 from ganedit.losses.clip import Prompt, encode_prompts
 from ganedit.three_d.orbits import circle, poses
-from tests.conftest import make_triplane
+from tests.conftest import SPHERE, make_triplane
 
 PHOTO = Path(__file__).parents[2] / "examples/photo.jpg"
 MASK = Path(__file__).parents[2] / "examples/mask.png"
@@ -52,7 +51,7 @@ def posed_paths(volume: Network, tmp_path: Path) -> list[Path]:
     for name, yaw in (("left", -0.5), ("right", 0.5)):
         paths.append(tmp_path / f"{name}.pt")
         latent = sample(volume, [len(name)])
-        save_latent(paths[-1], replace(latent, cameras=poses([yaw], [0.1])))
+        save_latent(paths[-1], replace(latent, cameras=poses([yaw], [0.1], **SPHERE)))
     return paths
 
 
@@ -109,7 +108,7 @@ def test_generate_looks_from_where_it_is_told(run, triplane_path, volume):
         "--save-latents",
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
-    camera = poses([torch.pi / 6], [-torch.pi / 18], **usual_sphere(volume))
+    camera = volume.generator.cameras_at([torch.pi / 6], [-torch.pi / 18])
     latent = sample(volume, [3], truncation_psi=0.7)
     front, side = (next(synthesize(volume, latent, cameras=x)) for x in (None, camera))
     assert torch.equal(read_image("out/seed0003.png"), written(side))
@@ -146,7 +145,7 @@ def test_an_orbit_swings_to_both_sides(run, triplane_path, volume):
     assert result.exit_code == 0, result.stderr
     keys = [sample(volume, [seed], truncation_psi=0.7) for seed in (1, 2)]
     angles = torch.deg2rad(torch.tensor([-30.0, 50.0, 0.0])).tolist()
-    cameras = circle(9, (angles[0], angles[1]), (0, 0), **usual_sphere(volume))
+    cameras = circle(9, (angles[0], angles[1]), (0, 0), **volume.generator.sphere)
     frames = synthesize(volume, interpolate(keys, frames=9), cameras=cameras)
     wanted = image_grid(torch.cat(list(frames)), columns=9)
     assert torch.equal(read_image("out/interpolation-strip.png"), written(wanted))
@@ -167,7 +166,7 @@ def test_a_latent_with_a_camera_and_a_seed_meet(run, posed_paths, volume):
 def test_rows_of_which_one_remembers_a_camera_need_the_front(volume):
     first, second = (sample(volume, [seed]) for seed in (1, 2))
     offsets = tuple(torch.ones(1, layer.channels) for layer in volume.generator.style_layers)
-    posed = replace(first, cameras=poses([0.3], [0.0]), offsets=offsets)
+    posed = replace(first, cameras=poses([0.3], [0.0], **SPHERE), offsets=offsets)
     with pytest.raises(GaneditError, match="remember cameras"):
         stack([posed, second])
     front = volume.generator.default_camera[None]
@@ -179,7 +178,7 @@ def test_rows_of_which_one_remembers_a_camera_need_the_front(volume):
 
 def test_words_are_fitted_as_the_latents_camera_sees_them(volume):
     clip = load_clip()
-    posed = replace(sample(volume, [3]), cameras=poses([0.6], [0.0]))
+    posed = replace(sample(volume, [3]), cameras=poses([0.6], [0.0], **SPHERE))
     target = encode_prompts(clip, [Prompt("smile")])
     scale = PromptScale(deviation=1.0, best=1.0, told={})
     settings = {"scale": scale, "companions": 1, "steps": 1, "latent_weight": 0.0}

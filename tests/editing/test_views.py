@@ -8,7 +8,6 @@ from ganedit.checkpoints.tuning import apply_tuning, load_tuning, save_tuning, s
 from ganedit.editing import sample
 from ganedit.editing.views import (
     Volume,
-    check_reach,
     depth_limits,
     open_volume,
     render_views,
@@ -19,7 +18,8 @@ from ganedit.generators import TriPlaneGenerator
 from ganedit.three_d.orbits import circle, poses
 from tests.conftest import make_triplane
 
-CAMERAS = circle(3, (-0.5, 0.5), (-0.2, 0.2))
+SPHERE = make_triplane().sphere
+CAMERAS = circle(3, (-0.5, 0.5), (-0.2, 0.2), **SPHERE)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,10 @@ def test_more_rays_make_larger_depth_and_without_superresolution_larger_pictures
 
 
 def test_a_flat_generator_is_told_apart(network):
-    with pytest.raises(GaneditError, match=r"2-D generator.*train --family triplane --resume"):
+    with pytest.raises(
+        GaneditError,
+        match=r"2-D generator.*train --family triplane --data DATA.zip --out runs/volume --resume",
+    ):
         open_volume(network, sample(network, [1]))
 
 
@@ -114,18 +117,16 @@ def test_a_latent_of_another_generator_is_refused(volumes):
 
 
 def test_depth_limits_are_of_what_is_opaque(volumes):
-    views = draw(volumes, sample(volumes, [3]))
     depth = torch.tensor([0.0] * 100 + [2.0] * 500 + [3.0] * 500).view(1, 1, 10, -1)
-    assert depth_limits([replace(views[0], depth=depth)], volumes.generator) == (2.0, 3.0)
-    empty = replace(views[0], depth=depth * 0)
-    assert depth_limits([empty], volumes.generator) == pytest.approx((2.2, 3.2))
+    assert depth_limits([depth], volumes.generator) == (2.0, 3.0)
+    assert depth_limits([depth * 0], volumes.generator) == pytest.approx((2.2, 3.2))
 
 
 def test_cameras_that_do_not_reach_the_volume_are_refused(volumes):
-    check_reach(volumes.generator, CAMERAS)
+    volumes.generator.check_reach(CAMERAS)
     for radius in (1.0, 4.03):
         with pytest.raises(ValueError, match=r"scale the positions to about 2\.7"):
-            check_reach(volumes.generator, poses([0.0], [0.0], radius=radius))
+            volumes.generator.check_reach(poses([0.0], [0.0], **(SPHERE | {"radius": radius})))
 
 
 def test_a_mesh_has_the_colours_of_the_volume(volumes):

@@ -190,6 +190,29 @@ def test_planes_of_another_number_are_refused() -> None:
         generator.render(planes, ws, around(3))
 
 
+def test_latents_and_cameras_of_another_shape_are_refused() -> None:
+    generator, ws, planes = opened(2)
+    for bad in (ws[:, 0], ws[..., :-1], ws.repeat(2, 1, 1)[:3]):
+        with pytest.raises(ValueError, match=r"ws: expected \[2 or 1, "):
+            generator.render(planes, bad, around(2))
+    for camera in (around(2)[:, :16], around(2)[0]):
+        with pytest.raises(ValueError, match=r"camera: expected \["):
+            generator.render(planes, ws, camera)
+
+
+@pytest.mark.parametrize("noise", ["none", "const"])
+def test_superresolution_that_only_enlarges_takes_no_more_rays_than_its_input(noise: str) -> None:
+    generator, ws, planes = opened(1, sr_shrinks=False, sr_noise=noise)
+    for rays in (6, 8):
+        assert generator.render(planes, ws, around(1), resolution=rays).image.shape[3] == 16
+    for refuse in (
+        lambda: generator.render(planes, ws, around(1), resolution=9),
+        lambda: generator.check_rays(9, None, None),
+    ):
+        with pytest.raises(GaneditError, match="takes 8 at most; choose a lower resolution"):
+            refuse()
+
+
 def test_memory_stays_below_its_bound() -> None:
     """In a fresh process: 64 x 64 rays, whose samples together would take 240 MiB."""
     command = [sys.executable, "-m", "tests.generators.test_triplane"]

@@ -8,7 +8,7 @@ from ganedit.errors import GaneditError
 from ganedit.io.camera_files import load_cameras, save_cameras, save_transforms
 from ganedit.three_d.orbits import circle
 
-LABELS = circle(5, (-0.5, 0.5), (-0.2, 0.1), radius=2.7123, pivot=(0.01, 0, 0.2))
+LABELS = circle(5, (-0.5, 0.5), (-0.2, 0.1), radius=2.7123, pivot=(0.01, 0, 0.2), focal=4.2647)
 FILES = [f"views/{i:03d}.png" for i in range(5)]
 
 

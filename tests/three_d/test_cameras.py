@@ -15,6 +15,7 @@ from ganedit.three_d import (
     project_points,
     sample_cameras,
 )
+from tests.conftest import SPHERE
 
 
 def cameras() -> Tensor:
@@ -83,7 +84,7 @@ def test_samplers_draw_angles_of_the_asked_spread(
         distribution=distribution,  # type: ignore[arg-type]  # parametrised text
         yaw=0.2,
         pitch=-0.1,
-        radius=1.7,
+        **SPHERE | {"radius": 1.7},
         stream=torch.Generator().manual_seed(1),
     )
     check_camera(label[:100])
@@ -97,22 +98,24 @@ def test_samplers_draw_angles_of_the_asked_spread(
 
 def test_a_stream_gives_the_same_cameras_again_and_no_spread_the_mean() -> None:
     first, again = (
-        sample_cameras(3, yaw_spread=0.3, pitch_spread=0.1, stream=torch.Generator().manual_seed(4))
+        sample_cameras(
+            3, yaw_spread=0.3, pitch_spread=0.1, stream=torch.Generator().manual_seed(4), **SPHERE
+        )
         for _ in range(2)
     )
     assert torch.equal(first, again)
-    still = sample_cameras(2, yaw_spread=0, pitch_spread=0, yaw=0.4, pitch=-0.2)
+    still = sample_cameras(2, yaw_spread=0, pitch_spread=0, yaw=0.4, pitch=-0.2, **SPHERE)
     pose = look_at_pose(torch.tensor([0.4]), torch.tensor([-0.2]), pivot=[0, 0, 0.2])
     torch.testing.assert_close(still, camera_label(pose).expand(2, -1))
 
 
 @pytest.mark.parametrize("wrong", [{"yaw_spread": -1}, {"pitch_spread": math.nan}])
 def test_spreads_are_numbers_from_zero(wrong: dict[str, float]) -> None:
-    spreads = {"yaw_spread": 0.1, "pitch_spread": 0.1, **wrong}
+    spreads = {"yaw_spread": 0.1, "pitch_spread": 0.1, **SPHERE, **wrong}
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected a number from 0"):
         sample_cameras(2, **spreads)
     with pytest.raises(ValueError, match="expected gaussian or uniform, got 'cauchy'"):
-        sample_cameras(2, yaw_spread=0, pitch_spread=0, distribution="cauchy")  # type: ignore[arg-type]  # wrong on purpose
+        sample_cameras(2, yaw_spread=0, pitch_spread=0, **SPHERE, distribution="cauchy")  # type: ignore[arg-type]  # wrong on purpose
 
 
 @pytest.mark.parametrize("degrees", [0, 180, -3, math.nan])

@@ -3,8 +3,9 @@ import torch
 
 from ganedit.three_d.conventions import check_convention
 from ganedit.three_d.orbits import circle, poses
+from tests.conftest import SPHERE
 
-LABELS = circle(9, (-0.5, 0.5), (-0.2, 0.2))
+LABELS = circle(9, (-0.5, 0.5), (-0.2, 0.2), **SPHERE)
 OPENGL = torch.tensor([1.0, -1, -1, 1])
 Z_UP = torch.tensor([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
 
@@ -17,8 +18,8 @@ def with_poses(change) -> torch.Tensor:
 @pytest.mark.parametrize("kind", ["ganedit", "transforms"])
 def test_what_orbits_make_is_of_the_convention(kind) -> None:
     check_convention(LABELS, kind=kind)
-    check_convention(poses([0.0], [0.0]), kind=kind)
-    check_convention(poses([3.1, -1.5, 0.2], [1.4, -1.4, 1.2]), kind=kind)
+    check_convention(poses([0.0], [0.0], **SPHERE), kind=kind)
+    check_convention(poses([3.1, -1.5, 0.2], [1.4, -1.4, 1.2], **SPHERE), kind=kind)
 
 
 @pytest.mark.parametrize(

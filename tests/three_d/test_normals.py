@@ -3,6 +3,7 @@ import torch
 from ganedit.three_d import camera_rays
 from ganedit.three_d.normals import depth_normals
 from ganedit.three_d.orbits import poses
+from tests.conftest import SPHERE
 
 RADIUS = 0.25  # of a ball around the world's origin
 
@@ -19,7 +20,7 @@ def see_ball(label: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor
 
 
 def test_normals_of_a_ball_are_its_own_from_any_camera() -> None:
-    label = poses([0.0, 0.6], [0.0, -0.3])
+    label = poses([0.0, 0.6], [0.0, -0.3], **SPHERE)
     depth, truth = see_ball(label, 64)
     normals = depth_normals(depth, label)
     rotation = label[:, :16].reshape(-1, 4, 4)[:, :3, :3]
@@ -33,7 +34,7 @@ def test_normals_of_a_ball_are_its_own_from_any_camera() -> None:
 
 
 def test_where_depth_is_unknown_normals_are_flat() -> None:
-    label = poses([0.0], [0.0])
+    label = poses([0.0], [0.0], **SPHERE)
     depth, _ = see_ball(label, 32)
     normals = depth_normals(depth, label)
     unknown = (depth == 0)[0, 0]

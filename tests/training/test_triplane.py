@@ -29,7 +29,6 @@ from tests.training.test_loop import same_trajectory
 
 VOLUME = {
     "family": "triplane",
-    "augment": "off",
     "plane_channels": 4,
     "decoder_features": 8,
     "neural_start": 4,
@@ -104,7 +103,7 @@ def test_it_needs_cameras(pictures, volume, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"augment": "ada"}, "--augment off"),
+        ({"augment": "ada"}, "--augment ada moves pictures"),
         ({"freeze_g": 1}, "--freeze-g is not for"),
         ({"ray_end": 1.0}, "--ray-end must be more"),
         ({"family": "stylegan2"}, "is for --family triplane"),
