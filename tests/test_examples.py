@@ -160,7 +160,7 @@ def test_the_measurements_of_views_run(capsys: pytest.CaptureFixture[str]) -> No
     found = load("measure_views.py")["main"](heads=2, views=3)
     assert list(found) == ["clay-3d", "the world itself"]
     assert all(told.slope > 0.7 for told in found.values())
-    assert "hair_style: over views" in capsys.readouterr().out
+    assert "jaw: over views" in capsys.readouterr().out
 
 
 def test_the_measurements_of_photos_as_volumes_run(

@@ -44,9 +44,6 @@ class Posing:
         Args:
             names: Of their results.
             photos: [N, 3, R, R].
-
-        Raises:
-            GaneditError: A photo has none.
         """
         import torch
 
@@ -54,9 +51,6 @@ class Posing:
         from ganedit.inversion import estimate_cameras
 
         if self.given:
-            missing = [name for name in names if name not in self.given]
-            if missing:
-                raise GaneditError(f"{missing[0]}: --camera has no camera for it")
             return torch.cat([self.given[name] for name in names])
         if self.shared is not None:
             return self.shared.expand(len(names), -1)

@@ -166,8 +166,7 @@ def render_views(
 
     model, heads = _open_heads(arguments)
     render = {"resolution": resolution, "samples": rays, "max_memory": memory}
-    generator = _check_rays(model, render)
-    stills, way = _cameras(generator, arguments, limits)
+    stills, way = _cameras(_check_rays(model, render), arguments, limits)
     plan = Plan(
         stills=stills,
         path=way,
@@ -177,12 +176,8 @@ def render_views(
         normals=normals,
         render=render,
         mesh=mesh,
-        mesh_settings={
-            "resolution": mesh_resolution,
-            "level": mesh_level,
-            "behind": mesh_behind,
-            "max_memory": memory,
-        },
+        mesh_settings={"level": mesh_level, "behind": mesh_behind, "max_memory": memory}
+        | {"resolution": mesh_resolution},
     )
     inputs: list[str | Path] = [*(latents or []), *([cameras] if cameras else [])]
     folder = OutputFolder(out, command="render-views", overwrite=overwrite, inputs=inputs)

@@ -198,16 +198,20 @@ def _write_sheet(
     """Write the views side by side, each above its depth."""
     import torch
 
-    from ganedit.io import from_uint8, labelled_grid, write_image
+    from ganedit.io import from_uint8, labelled_grid, to_uint8, write_image
 
-    columns = []
-    for cell in cells:
-        normals = None if cell.normals is None else from_uint8(cell.normals)
-        columns.append(
-            torch.cat(_panels(from_uint8(cell.picture), cell.depth, normals, limits), dim=2)
-        )
     captions = _captions(tell_angles(plan.stills))
-    sheet = labelled_grid(torch.cat(columns), captions, columns=min(SHEET_COLUMNS, len(cells)))
+    columns = min(SHEET_COLUMNS, len(cells))
+    rows = []
+    for first in range(0, len(cells), columns):
+        pictures = []
+        for cell in cells[first : first + columns]:
+            normals = None if cell.normals is None else from_uint8(cell.normals)
+            panels = _panels(from_uint8(cell.picture), cell.depth, normals, limits)
+            pictures.append(torch.cat(panels, dim=2))
+        told = captions[first : first + columns]
+        rows.append(to_uint8(labelled_grid(torch.cat(pictures), told, columns=columns)))
+    sheet = from_uint8(torch.cat(rows, dim=1))
     return folder.write(f"{prefix}views.png", partial(write_image, image=sheet))
 
 

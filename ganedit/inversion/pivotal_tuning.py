@@ -63,9 +63,15 @@ class Tuned:
         Args:
             network: As `tune` got it.
         """
-        factors = {key: (difference,) for key, difference in self.differences.items()}
-        mark, home = network.fingerprint, network.home
-        return apply_tuning(network, Tuning(Path("memory"), factors, mark, home, None, 0.0))
+        exact = Tuning(
+            path=Path("memory"),  # for the metadata: there is no file
+            factors={key: (difference,) for key, difference in self.differences.items()},
+            fingerprint=network.fingerprint,
+            network=network.home,
+            rank=None,
+            error=0.0,
+        )
+        return apply_tuning(network, exact)
 
 
 def tune(

@@ -188,7 +188,7 @@ def _triplane_pair(
     They start from those of a tri-plane network, or from what they share with a StyleGAN2's.
 
     Raises:
-        GaneditError: The network to start from does not fit.
+        GaneditError: The network to start from does not fit, or the cameras do not see its box.
     """
     if network is not None and isinstance(network.generator, TriPlaneGenerator):
         generator = network.generator
@@ -197,8 +197,10 @@ def _triplane_pair(
                 f"{network.source}: makes {generator.img_resolution}-pixel pictures; the data has"
                 f" {resolution}"
             )
+        _check_reach(config, generator, cameras)
         return generator, _loaded_discriminator(config, network)
     generator = new_triplane(config, resolution=resolution, cameras=cameras)
+    _check_reach(config, generator, cameras)
     channels = 2 * generator.img_channels
     c_dim = generator.camera_dim
     discriminator = _new_discriminator(config, generator, c_dim=c_dim, channels=channels)
@@ -214,6 +216,15 @@ def _triplane_pair(
         if has_discriminator(source):
             lift_discriminator(discriminator, load_discriminator(source))
     return generator, discriminator
+
+
+def _check_reach(config: TrainingConfig, generator: TriPlaneGenerator, cameras: Tensor) -> None:
+    try:
+        generator.check_reach(cameras)
+    except ValueError as error:
+        raise GaneditError(
+            f"{config.data}: {error}; --ray-start, --ray-end and --box-size say where rays look"
+        ) from error
 
 
 def _kept_factors(

@@ -26,7 +26,7 @@ from ganedit.generators.triplane import CAMERA_NUMBERS
 from ganedit.io.directions import load_directions
 from ganedit.losses.perceptual import PerceptualDistance, clay_distance
 from ganedit.ops import upfirdn2d
-from ganedit.three_d import camera_label, check_camera, look_at_pose, random_draws
+from ganedit.three_d import check_camera, poses, random_draws
 from ganedit.training.config import TrainingConfig
 
 _DENSITY_POINTS = 1000  # of a picture, that the density penalty compares
@@ -68,12 +68,12 @@ def new_triplane(config: TrainingConfig, *, resolution: int, cameras: Tensor) ->
         white_back=config.white_back,
         sr_channels=[small, small // 2] if ratio > 1 else [],
         sr_resolution=config.neural_resolution,
-        **usual_camera(cameras),
+        **{f"camera_{name}": value for name, value in usual_sphere(cameras).items()},
     )
 
 
-def usual_camera(cameras: Tensor) -> dict[str, Any]:
-    """Return distance, pivot and focal length of a generator's usual camera.
+def usual_sphere(cameras: Tensor) -> dict[str, Any]:
+    """Return radius, pivot and focal length of a generator's usual cameras, as `orbits` takes them.
 
     Args:
         cameras: Of the data, [N, 25].
@@ -86,9 +86,9 @@ def usual_camera(cameras: Tensor) -> dict[str, Any]:
     system = across.mean(0) + 1e-4 * torch.eye(3, dtype=pose.dtype)
     pivot = torch.linalg.solve(system, (across @ position[..., None])[..., 0].mean(0))
     return {
-        "camera_radius": round(float(position.norm(dim=1).mean()), 4),
-        "camera_pivot": [round(float(x), 3) + 0.0 for x in pivot],
-        "camera_focal": round(float(cameras[:, 16].double().mean()), 4),
+        "radius": round(float(position.norm(dim=1).mean()), 4),
+        "pivot": [round(float(x), 3) + 0.0 for x in pivot],
+        "focal": round(float(cameras[:, 16].double().mean()), 4),
     }
 
 
@@ -183,14 +183,14 @@ class Teacher:
         turns: What a standard deviation of yaw and of pitch add to latents, [2, num_ws, w_dim].
         reader: Reads the pose of its heads.
         distance: Between pictures.
-        usual: Distance, pivot and focal length of its cameras, see `usual_camera`.
+        sphere: Where its cameras are, see `usual_sphere`.
     """
 
     generator: StyleGAN2Generator
     turns: Tensor
     reader: ClayFeatures
     distance: PerceptualDistance
-    usual: Mapping[str, Any]
+    sphere: Mapping[str, Any]
 
     @torch.no_grad()
     def show(self, ws: Tensor) -> tuple[Tensor, Tensor]:
@@ -200,9 +200,7 @@ class Teacher:
         images = self.generator.synthesize(turned).float().clamp(-1, 1)
         factors = self.reader.predict(images).factors
         yaw, pitch = (factors[:, FACTOR_INDEX[name]] for name in _POSE)
-        radius, pivot = self.usual["camera_radius"], self.usual["camera_pivot"]
-        pose = look_at_pose(yaw, pitch, radius=radius, pivot=pivot)
-        return images, camera_label(pose, focal=self.usual["camera_focal"])
+        return images, poses(yaw, pitch, **self.sphere)
 
 
 def new_teacher(
@@ -239,7 +237,7 @@ def new_teacher(
     reader = load_clay_features(device)
     generator = copy.deepcopy(flat).to(device).eval().requires_grad_(False)
     turns = turns.expand(-1, generator.num_ws, -1).to(device)
-    return Teacher(generator, turns, reader, clay_distance(reader), usual_camera(cameras))
+    return Teacher(generator, turns, reader, clay_distance(reader), usual_sphere(cameras))
 
 
 def lift_loss(drawn: Tensor, wanted: Tensor, distance: PerceptualDistance) -> Tensor:

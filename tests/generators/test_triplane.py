@@ -241,3 +241,26 @@ if __name__ == "__main__":
         before = peak_kilobytes()
         generator.render(planes, ws, around(1), resolution=64, max_memory=48 * 2**20)
     print(peak_kilobytes() - before)  # noqa: T201  the test reads it
+
+
+def test_the_usual_cameras_are_where_the_network_says() -> None:
+    generator = make_triplane(camera_radius=2.5, camera_pivot=[0, 0, 0.1], camera_focal=3)
+    yaw = torch.tensor([0.4, -0.2], requires_grad=True)
+    cameras = generator.cameras_at(yaw, [0.1, 0.0])
+    wanted = camera_label(
+        look_at_pose(yaw, torch.tensor([0.1, 0.0]), radius=2.5, pivot=[0, 0, 0.1]), focal=3
+    )
+    torch.testing.assert_close(cameras, wanted)
+    (slope,) = torch.autograd.grad(cameras[:, 3].sum(), yaw)  # of x
+    assert (slope > 2).all()
+    torch.testing.assert_close(generator.cameras_at([0.0], [0.0])[0], generator.default_camera)
+
+
+def test_the_bytes_told_are_those_at_which_rays_are_rendered_in_portions() -> None:
+    generator = make_triplane()
+    planes = generator.planes(generator.w_avg.expand(1, generator.num_ws, -1)).requires_grad_(True)
+    enough = generator.learning_bytes()
+    rays = generator.neural_resolution**2
+    for bound, portions in ((enough, None), (enough - 1, rays - 1)):
+        found = generator._rays_at_once(rays, generator.rays, bound, planes, learns=True)
+        assert found == portions

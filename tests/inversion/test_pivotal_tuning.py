@@ -82,6 +82,7 @@ def test_the_best_step_is_kept_not_the_last(network, pivots, targets, distance):
     assert tuned.best_step == int(means.nan_to_num(math.inf).argmin())
     loss = tuned.distance + (tuned.images - targets).square().mean(dim=(1, 2, 3))
     torch.testing.assert_close(loss, tuned.history[tuned.best_step])
+    torch.testing.assert_close(draw(tuned.applied(network), pivots), tuned.images)
 
 
 def test_it_stops_at_the_distance_asked_for(network, pivots, targets, distance):

@@ -21,7 +21,7 @@ from ganedit.training.triplane import (
     neural_resolution,
     real_pictures,
     told_cameras,
-    usual_camera,
+    usual_sphere,
 )
 from tests.conftest import make_generator, make_triplane
 from tests.training.conftest import TINY
@@ -212,10 +212,10 @@ def test_the_density_penalty_is_zero_for_a_constant_volume_only(volume):
     assert float(density_penalty(config, generator, ws)) == 0
 
 
-def test_the_usual_camera_is_what_the_data_looks_at():
-    found = usual_camera(cameras([-0.5, -0.2, 0.0, 0.3, 0.6], pivot=(0.0, 0.05, 0.2)))
-    assert found["camera_radius"] == pytest.approx(2.5, abs=1e-3)
-    assert found["camera_focal"] == 3.0
-    assert found["camera_pivot"] == pytest.approx([0.0, 0.05, 0.2], abs=2e-3)
-    one = usual_camera(cameras([0.0]))
-    assert math.dist(one["camera_pivot"], (0, 0, 0)) < 0.01
+def test_the_usual_sphere_is_what_the_data_looks_at():
+    found = usual_sphere(cameras([-0.5, -0.2, 0.0, 0.3, 0.6], pivot=(0.0, 0.05, 0.2)))
+    assert found["radius"] == pytest.approx(2.5, abs=1e-3)
+    assert found["focal"] == 3.0
+    assert found["pivot"] == pytest.approx([0.0, 0.05, 0.2], abs=2e-3)
+    one = usual_sphere(cameras([0.0]))
+    assert math.dist(one["pivot"], (0, 0, 0)) < 0.01
