@@ -75,6 +75,7 @@ def test_embedded_names_win_over_files_and_unknown_names_are_listed(tmp_path, mo
     assert [a.kind for a in embedded().values()] == [
         "generator",
         "generator",
+        "generator",
         "encoder",
         "features",
         "features",
