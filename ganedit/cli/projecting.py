@@ -265,7 +265,8 @@ def _project(
             work.model,
             targets,
             initial=work.start.find(shown[:heads], names[:heads]),
-            cameras=work.posing.find(names, shown),
+            # Of the whole photo: what a mask hides may still tell the pose.
+            cameras=work.posing.find(names, targets),
             seeds=[work.seed] * heads,
             max_seconds=_share(work, len(photos), count),
             on_step=keep_frames,

@@ -168,10 +168,11 @@ def check_cameras(network: Network, cameras: Tensor, *, count: int) -> None:
         GaneditError: The network draws flat pictures.
         ValueError: These are no such cameras.
     """
-    volume_of(network.generator, name=network.source)
+    generator = volume_of(network.generator, name=network.source)
     if cameras.ndim != 2 or len(cameras) not in (1, count):
         raise ValueError(f"cameras: expected [{count} or 1, 25], got {list(cameras.shape)}")
     check_camera(cameras)
+    generator.check_reach(cameras)
 
 
 def maps_and_offsets(

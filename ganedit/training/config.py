@@ -264,8 +264,9 @@ class TrainingConfig:
                 )
         for name, needed in _ONLY_WITH.items():
             if getattr(self, name) != _DEFAULTS[name] and not getattr(self, needed):
+                wanted = "--resume NETWORK" if needed == "init" else flag(needed)
                 raise GaneditError(
-                    f"{flag(name)} is for {flag(needed)}; add that, or leave {flag(name)} out"
+                    f"{flag(name)} is for {wanted}; add that, or leave {flag(name)} out"
                 )
 
     @property

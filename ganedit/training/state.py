@@ -199,7 +199,13 @@ def _triplane_pair(
             )
         _check_reach(config, generator, cameras)
         return generator, _loaded_discriminator(config, network)
-    generator = new_triplane(config, resolution=resolution, cameras=cameras)
+    try:
+        generator = new_triplane(config, resolution=resolution, cameras=cameras)
+    except ValueError as error:  # such as too few channels for the planes' side
+        raise GaneditError(
+            f"these sizes make no tri-plane network ({error}); see --plane-resolution,"
+            " --channel-base and the sizes after --family"
+        ) from error
     _check_reach(config, generator, cameras)
     channels = 2 * generator.img_channels
     c_dim = generator.camera_dim
@@ -211,6 +217,7 @@ def _triplane_pair(
                 f"{network.source}: a tri-plane training can start from a StyleGAN2 or a tri-plane"
                 " network, this is neither"
             )
+        _check_lift(config, flat, resolution=resolution, planes=generator.backbone.img_resolution)
         source = str(config.init)
         lift(generator, flat)
         if has_discriminator(source):
@@ -222,9 +229,28 @@ def _check_reach(config: TrainingConfig, generator: TriPlaneGenerator, cameras: 
     try:
         generator.check_reach(cameras)
     except ValueError as error:
+        told = str(error).partition("; ")[0]  # what follows is for single cameras
         raise GaneditError(
-            f"{config.data}: {error}; --ray-start, --ray-end and --box-size say where rays look"
+            f"{config.data}: {told}; set --ray-start, --ray-end and --box-size so that its cameras"
+            " see the box"
         ) from error
+
+
+def _check_lift(
+    config: TrainingConfig, flat: StyleGAN2Generator, *, resolution: int, planes: int
+) -> None:
+    """Check that a generator of pictures can start one of volumes."""
+    side, source = flat.img_resolution, str(config.init)
+    if side > planes:
+        raise GaneditError(
+            f"{source}: makes {side}-pixel pictures, and planes of {planes} have no place for its"
+            f" layers; use --plane-resolution {side}"
+        )
+    if side != resolution and config.lift_kimg:
+        raise GaneditError(
+            f"{source}: makes {side}-pixel pictures, the data has {resolution}; leave --lift-kimg"
+            " out, or make the data as large"
+        )
 
 
 def _kept_factors(

@@ -27,6 +27,7 @@ from ganedit.io.directions import load_directions
 from ganedit.losses.perceptual import PerceptualDistance, clay_distance
 from ganedit.ops import upfirdn2d
 from ganedit.three_d import check_camera, poses, random_draws
+from ganedit.three_d.conventions import check_convention
 from ganedit.training.config import TrainingConfig
 
 _DENSITY_POINTS = 1000  # of a picture, that the density penalty compares
@@ -106,6 +107,7 @@ def check_cameras(config: TrainingConfig, labels: Tensor | None) -> Tensor:
         )
     try:
         check_camera(labels)
+        check_convention(labels, kind="ganedit")
     except ValueError as error:
         raise GaneditError(f"{config.data}: its labels are no cameras ({error})") from error
     return labels
@@ -128,6 +130,11 @@ def check_sizes(config: TrainingConfig, resolution: int) -> None:
         raise GaneditError(
             f"--neural-resolution must be {', '.join(map(str, allowed[:2]))} or {allowed[2]} for"
             f" pictures of {resolution} pixels, got {config.neural_resolution}"
+        )
+    if (config.neural_start or 0) > config.neural_resolution:
+        raise GaneditError(
+            f"--neural-start must be at most --neural-resolution {config.neural_resolution}, got"
+            f" {config.neural_start}"
         )
     if config.plane_resolution & (config.plane_resolution - 1):
         raise GaneditError(

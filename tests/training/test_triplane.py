@@ -2,6 +2,7 @@ import dataclasses
 import json
 import math
 import shutil
+import zipfile
 
 import pytest
 import torch
@@ -110,7 +111,10 @@ def test_it_needs_cameras(pictures, volume, tmp_path):
         ({"swap_probability": 2.0}, "--swap-probability"),
         ({"neural_resolution": 6}, "--neural-resolution must be 16, 8 or 4"),
         ({"plane_resolution": 24}, "--plane-resolution must be a power of two"),
-        ({"lift_kimg": 1.0}, "--lift-kimg is for --init"),
+        ({"lift_kimg": 1.0}, "--lift-kimg is for --resume NETWORK"),
+        ({"neural_start": 9}, "--neural-start must be at most --neural-resolution 8"),
+        ({"plane_resolution": 128}, "no tri-plane network .*channel_base"),
+        ({"ray_start": 10.0, "ray_end": 12.0}, "set --ray-start, --ray-end"),
     ],
 )
 def test_contradictions_are_refused(volume, changes, words):
@@ -169,6 +173,27 @@ def test_a_volume_is_shown_the_pictures_that_it_starts_from(volume, tmp_path):
     save_network(path, make_generator(), provenance={})
     with pytest.raises(GaneditError, match="--lift-kimg shows a volume the pictures of a Style"):
         plan(volume("other", init=path, lift_kimg=0.008))
+
+
+def test_pictures_larger_than_the_planes_start_no_volume(volume, tmp_path):
+    path = tmp_path / "flat.safetensors"
+    save_network(path, make_generator(), provenance={"perceptual": "clay"})
+    with pytest.raises(GaneditError, match="use --plane-resolution 16"):
+        plan(volume(init=path, plane_resolution=8))
+
+
+def test_labels_the_other_way_round_are_refused(volume, heads, tmp_path):
+    folder = tmp_path / "inverted"
+    with zipfile.ZipFile(heads) as archive:
+        archive.extractall(folder)
+    path = folder / "dataset.json"
+    labels = json.loads(path.read_text())["labels"]
+    for row in labels:
+        pose = torch.tensor(row[1][:16]).reshape(4, 4).inverse()
+        row[1][:16] = pose.flatten().tolist()
+    path.write_text(json.dumps({"labels": labels}))
+    with pytest.raises(GaneditError, match=r"its labels are no cameras .*world-to-camera"):
+        plan(dataclasses.replace(volume(), data=folder))
 
 
 def test_the_rays_grow_over_the_first_images(volume):
