@@ -50,11 +50,7 @@ _BETA = (
 
 
 def _number(flag: str, text: str, *, high: float = 1e6, low: float = 0) -> Any:
-    return typer.Option(flag, min=low, max=high, callback=_finite, help=text)
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None else finite(value)
+    return typer.Option(flag, min=low, max=high, callback=finite, help=text)
 
 
 def clip_edit(

@@ -24,6 +24,7 @@ from ganedit.cli.options import (
 )
 from ganedit.cli.sources import is_file, open_latents, open_network
 from ganedit.cli.view_results import Plan, write_head
+from ganedit.cli.viewpoints import check_solid, read_cameras
 from ganedit.errors import GaneditError
 
 if TYPE_CHECKING:
@@ -304,9 +305,7 @@ def _check_rays(model: "Network", render: Mapping[str, Any]) -> "TriPlaneGenerat
         GaneditError: It is 2-D.
         typer.BadParameter: A picture takes too much memory, or too many rays (exit code 2).
     """
-    from ganedit.editing.views import triplane
-
-    generator = triplane(model)
+    generator = check_solid(model, option="render-views")
     try:
         generator.check_rays(**render)
     except GaneditError as error:
@@ -321,7 +320,6 @@ def _open_heads(arguments: Mapping[str, Any]) -> "tuple[Network, dict[str, Laten
         GaneditError: A source cannot be used, the generator is 2-D, or two heads have one name.
     """
     from ganedit.editing import sample
-    from ganedit.editing.views import triplane
     from ganedit.io import looks_like_picture
 
     sources, network = arguments["latents"], arguments["network"]
@@ -330,7 +328,7 @@ def _open_heads(arguments: Mapping[str, Any]) -> "tuple[Network, dict[str, Laten
     if not sources:
         numbers = parse_seeds("0" if arguments["seeds"] is None else arguments["seeds"])
         model = open_network(network or NETWORK, **settings)
-        triplane(model)
+        check_solid(model, option="render-views")
         latent = sample(model, numbers, truncation_psi=arguments["trunc"])
         return model, {name: latent.row(row) for row, name in enumerate(latent.names)}
     for source in sources:
@@ -376,7 +374,7 @@ def _cameras(
 
     count = arguments["views"]
     if arguments["cameras"] is not None:
-        way = _read_cameras(Path(arguments["cameras"]), generator)
+        way = read_cameras(Path(arguments["cameras"]), generator)
         count = min(count, len(way))
         return way[[round(i * (len(way) - 1) / max(1, count - 1)) for i in range(count)]], way
     usual = generator.sphere
@@ -384,21 +382,3 @@ def _cameras(
     if arguments["path"] == "sweep":
         return stills, sweep(arguments["frames"], *limits, back=True, **usual)
     return stills, circle(arguments["frames"], *limits, **usual)
-
-
-def _read_cameras(path: Path, generator: "TriPlaneGenerator") -> "Tensor":
-    """Return the labels in a file.
-
-    Raises:
-        GaneditError: It is of another convention, or the cameras do not see the generator's box.
-    """
-    from ganedit.io.camera_files import load_cameras
-    from ganedit.three_d.conventions import check_convention
-
-    file = load_cameras(path)
-    try:
-        check_convention(file.labels, kind=file.kind)
-        generator.check_reach(file.labels)
-    except ValueError as error:
-        raise GaneditError(f"{path}: {error}") from error
-    return file.labels

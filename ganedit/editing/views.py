@@ -1,6 +1,5 @@
 """Views of a head from around: the planes of a latent once, then camera after camera."""
 
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,7 +9,7 @@ from torch import Tensor
 from ganedit.checkpoints import Network
 from ganedit.editing.synthesis import check_drawable, maps_and_offsets
 from ganedit.errors import GaneditError
-from ganedit.generators.triplane import TriPlaneGenerator, Views
+from ganedit.generators.triplane import TriPlaneGenerator, Views, volume_of
 from ganedit.io.latents import Latent
 from ganedit.io.meshes import Mesh
 from ganedit.progress import OnStep
@@ -35,21 +34,6 @@ class Volume:
     planes: Tensor
 
 
-def triplane(network: Network) -> TriPlaneGenerator:
-    """Return the generator of a network, if it is one that can be seen from around.
-
-    Raises:
-        GaneditError: It draws flat pictures.
-    """
-    if not isinstance(network.generator, TriPlaneGenerator):
-        raise GaneditError(
-            f"{network.source}: a 2-D generator, which has no other sides; render-views takes"
-            " tri-plane ones (clay-3d, EG3D's), and ganedit train --family triplane --data"
-            f" DATA.zip --out runs/volume --resume {shlex.quote(network.source)} makes one of it"
-        )
-    return network.generator
-
-
 @torch.no_grad()
 def open_volume(network: Network, latent: Latent) -> Volume:
     """Return the head of a latent.
@@ -63,7 +47,7 @@ def open_volume(network: Network, latent: Latent) -> Volume:
     """
     if len(latent) != 1:
         raise ValueError(f"latent: expected one row, got {len(latent)}")
-    generator = triplane(network)
+    generator = volume_of(network.generator, name=network.source, what="views are")
     check_drawable(network, latent)
     device = generator.w_avg.device
     ws = latent.ws.to(device)

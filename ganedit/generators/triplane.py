@@ -6,6 +6,7 @@ its state dicts load as they are.
 """
 
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -648,7 +649,6 @@ class TriPlaneGenerator(nn.Module):
         camera: Tensor | None = None,
         noise: Noise = "const",
         offsets: Sequence[Tensor] | None = None,
-        draws: Draws | None = None,
     ) -> Tensor:
         """Return pictures, float32 [N, 3, R, R], mostly in [-1, 1]; see `Generator.synthesize`.
 
@@ -657,10 +657,9 @@ class TriPlaneGenerator(nn.Module):
             camera: From where they are seen, [N or 1, 25]; None is the front.
             noise: Of the planes' network.
             offsets: Of its styles.
-            draws: As in `render`.
         """
         planes = self.planes(ws, noise=noise, offsets=offsets)
-        return self.render(planes, ws, self._cameras(camera, len(ws)), draws=draws).image
+        return self.render(planes, ws, self._cameras(camera, len(ws))).image
 
     def _cameras(self, camera: Tensor | None, count: int) -> Tensor:
         if camera is None:
@@ -673,22 +672,24 @@ class TriPlaneGenerator(nn.Module):
 
 
 def volume_of(
-    generator: object, *, name: str = "this generator", what: str = "cameras are"
+    generator: object, *, name: str | None = None, what: str = "cameras are"
 ) -> TriPlaneGenerator:
     """Return a generator, if what it draws can be seen from around.
 
     Args:
         generator: Any.
-        name: Of its network, for the error.
+        name: Of its network, for the error, if it has one.
         what: What flat pictures have no use for, with its verb, for the error.
 
     Raises:
         GaneditError: It draws flat pictures.
     """
     if not isinstance(generator, TriPlaneGenerator):
+        resume = "NETWORK" if name is None else shlex.quote(name)
         raise GaneditError(
-            f"{name}: draws flat pictures, which no camera goes around; {what} for tri-plane"
-            " networks: clay-3d, EG3D's, or one that ganedit train --family triplane makes"
+            f"{name or 'this generator'}: draws flat pictures, as a 2-D generator, which has no"
+            f" other sides; {what} for tri-plane ones (clay-3d, EG3D's), and ganedit train --family"
+            f" triplane --data DATA.zip --out runs/volume --resume {resume} makes one of it"
         )
     return generator
 

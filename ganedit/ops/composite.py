@@ -1,5 +1,6 @@
 """Volume rendering along rays (Barron et al. 2021, Mip-NeRF; Chan et al. 2022, EG3D)."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -27,7 +28,7 @@ class Gathered(NamedTuple):
 
 
 def composite(
-    features: Tensor,
+    features: Tensor | Sequence[Tensor],
     densities: Tensor,
     depths: Tensor,
     *,
@@ -40,21 +41,29 @@ def composite(
     what reaches it.
 
     Args:
-        features: [..., S, C]; the samples of a ray in any order.
+        features: [..., S, C]; the samples of a ray in any order. A sequence is parts of them, one
+            after the other, which need not be joined.
         densities: [..., S], before the softplus.
         depths: Of the samples along the ray, [..., S].
         impl: ``reference`` is the definition; ``auto`` the fastest way.
     """
+    parts = [features] if isinstance(features, Tensor) else features
     if impl == "auto":
-        own, *seen = sample_weights(densities, depths)
-        return Gathered((own[..., None, :] @ features)[..., 0, :], *seen)
+        own, *seen = _sample_weights(densities, depths)
+        shares = own.split([part.shape[-2] for part in parts], dim=-1)
+        sums = [
+            (share[..., None, :] @ part)[..., 0, :]
+            for share, part in zip(shares, parts, strict=True)
+        ]
+        return Gathered(sum(sums[1:], sums[0]), *seen)
+    features = torch.cat(list(parts), dim=-2)
     weights, order, *seen = _stopped(densities, depths)
     features = features.gather(-2, order[..., None].expand_as(features))
     means = (features[..., 1:, :] + features[..., :-1, :]) / 2
     return Gathered((weights[..., None] * means).sum(-2), *seen)
 
 
-def sample_weights(densities: Tensor, depths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _sample_weights(densities: Tensor, depths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return by what a ray weighs its samples' features, [..., S]; and depth, opacity and spread.
 
     See `composite`: features are the sum of the samples' own, by these weights.

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ganedit.errors import GaneditError
-from ganedit.ops.composite import Gathered, ray_weights, sample_weights
+from ganedit.ops.composite import Gathered, composite, ray_weights
 
 Decode = Callable[[Tensor], tuple[Tensor, Tensor]]
 """World points [N, P, 3] to densities [N, P] (before the softplus) and features [N, P, C]."""
@@ -191,14 +191,9 @@ def _march(
         depths = torch.cat([depths, finer], dim=-1)
         densities = torch.cat([densities, more_densities], dim=-1)
         features.append(more_features)
-    weights, *seen = sample_weights(densities, depths)
-    # Both passes by themselves: joined, their features would be copied.
-    parts = weights.split([options.coarse, options.fine][: len(features)], dim=-1)
-    found = sum(
-        (own[..., None, :] @ of)[..., 0, :] for own, of in zip(parts, features, strict=True)
-    )
+    seen = composite(features, densities, depths)
     depths = depths.flatten(1)
-    return found, *seen, depths.amin(1, keepdim=True), depths.amax(1, keepdim=True)
+    return *seen, depths.amin(1, keepdim=True), depths.amax(1, keepdim=True)
 
 
 def _sampled(
